@@ -93,7 +93,12 @@ def test_figures_are_those_of_the_cache(damaged_build, damaged_report):
     (span,) = damaged.findings.damaged_spans
     marks = [mark for mark in shown[damaged.path].time_line.marks if mark.kind == "damage"]
     assert [(mark.first, mark.last) for mark in marks] == [(span.first_pts_seconds, span.last_pts_seconds)]
-    assert f"frames {span.first_frame} to {span.last_frame}" in text
+    first, last = span.first_frame, span.last_frame
+    assert (f"frame {first} (" if first == last else f"frames {first} to {last} (") in text
+    share = 100 * (last - first + 1) / summary.num_frames_decoded
+    of = f"{last - first + 1} of {summary.num_frames_decoded} decoded frames ({share:.3g}%)"
+    assert f"{of} are not to be trusted, in 1 video." in text
+    assert "Of 1 unreadable video nothing is in the cache." in text
     notes = {picture.frame_in_video: picture.note for picture in shown[damaged.path].sheet}
     assert notes[span.first_frame - 1] == "before the damage" and notes[span.first_frame] == "in the damage"
 
@@ -165,6 +170,6 @@ def test_generations_and_forgotten_videos_are_told_apart(tmp_path):
     with open_store(cache) as store:
         assert (report.num_frames, report.num_videos) == (len(store), 6)
     assert [generation.num_videos for generation in report.leader.generations] == [3, 4]
-    assert "The cache grew in 2 generations." in text
+    assert "The cache grew in 2 generations." in text and "No folder is superseded." in text
     assert "1 forgotten video with 9 frames still lies on disk" in text
     assert 1 not in [video.video_id for video in report.leader.videos]

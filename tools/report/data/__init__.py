@@ -3,6 +3,7 @@
 from frame_cache_tools.report.data.cameras import video_facts
 from frame_cache_tools.report.data.gather import report_of_cache
 from frame_cache_tools.report.data.records import (
+    BuildRecord,
     CacheReport,
     CameraFacts,
     ColumnFacts,
@@ -19,6 +20,7 @@ from frame_cache_tools.report.data.time_lines import Axis, axis_of, time_line
 from frame_cache_tools.report.data.video_records import (
     MARK_WORDS,
     Bar,
+    Loss,
     Mark,
     MarkKind,
     SheetPicture,
@@ -33,6 +35,7 @@ __all__ = [
     "MAX_SHOWN",
     "Axis",
     "Bar",
+    "BuildRecord",
     "CacheReport",
     "CameraFacts",
     "ColumnFacts",
@@ -41,6 +44,7 @@ __all__ = [
     "DatasetFacts",
     "FidelityFacts",
     "GenerationFacts",
+    "Loss",
     "Mark",
     "MarkKind",
     "SamplerFacts",

@@ -7,12 +7,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from frame_cache_tools.report.data.fidelity import Originals, fidelity_facts
+from frame_cache_tools.report.data.losses import loss_of
 from frame_cache_tools.report.data.opened import OpenedCamera
 from frame_cache_tools.report.data.records import CameraFacts
 from frame_cache_tools.report.data.sheets import SheetPlan, chosen_places, make_sheet, plan_sheets, within
-from frame_cache_tools.report.data.time_lines import axis_of, num_missing, time_line
+from frame_cache_tools.report.data.time_lines import axis_of, time_line
 from frame_cache_tools.report.data.video_records import SheetPicture, VideoFacts, VideosSummary
-from frame_cache_tools.report.data.videos import MAX_SHOWN, ShownVideos, look_through, text_fact
+from frame_cache_tools.report.data.videos import MAX_SHOWN, ShownVideos, look_through, seconds_of, text_fact
 
 from cache_builder.setting_names import setting_values
 from frame_store import CacheStore, FrameCacheError, StoreError
@@ -163,13 +164,12 @@ def video_facts(
         num_frames_decoded=entry.num_frames_decoded,
         num_frames_stored=entry.num_frames_stored,
         num_frames_corrupt=entry.num_frames_corrupt,
-        num_frames_missing=num_missing(findings),
+        loss=loss_of(entry),
         num_frames_duplicate=None if findings is None else findings.num_frames_duplicate,
-        num_pts_gaps=0 if findings is None else findings.num_pts_gaps,
         width=row.width,
         height=row.height,
         fps=row.fps,
-        seconds=row.duration_seconds,
+        seconds=seconds_of(entry),
         codec=text_fact(entry, "codec"),
         fidelity=entry.fidelity,
         time_line=time_line(

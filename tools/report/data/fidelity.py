@@ -91,7 +91,10 @@ def fidelity_facts(
     if encoding != "jpeg":
         why = "Stored pixels are exactly the decoded ones, so there is nothing to compare."
     elif originals.source is None:
-        why = "The videos were not looked for. Give --videos SOURCE to see frames beside their originals."
+        why = (
+            "The page was made without the videos: cache-report CACHE --videos SOURCE shows frames beside their "
+            "originals."
+        )
     elif camera.store is None:
         why = "No frame can be read, because the index is damaged."
     else:

@@ -11,6 +11,7 @@ from frame_cache_tools.report.data.fidelity import Originals, source_beside
 from frame_cache_tools.report.data.opened import (
     MAX_PROBLEMS,
     OpenedCamera,
+    build_record,
     forgotten_videos,
     open_cameras,
     shared_bytes,
@@ -101,6 +102,7 @@ def report_of_cache(
         num_bytes=sum(camera.num_bytes for camera in facts) + column_bytes + order_bytes,
         num_column_bytes=column_bytes,
         num_order_bytes=order_bytes,
+        record=build_record(path, tree, source=source),
         num_superseded=len(tree.manifest.superseded),
         num_superseded_bytes=superseded_bytes(tree),
         has_content_order=bool(tree.manifest.content_orders),

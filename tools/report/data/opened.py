@@ -1,13 +1,16 @@
 """A cache as a report reads it. All that depends on how generations are laid out is in this module."""
 
+import contextlib
+import json
 import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from frame_cache_tools.report.data.records import GenerationFacts
+from frame_cache_tools.report.data.records import BuildRecord, GenerationFacts
 
 from frame_store import CacheStore, StoreError
 from frame_store.column_files import read_columns_record
@@ -20,6 +23,7 @@ from frame_store.manifest import (
     VideoEntry,
     read_trees,
 )
+from frame_store.names import manifest_name
 from frame_store.shared import counted_in_groups
 from frame_store.verify import has_size
 
@@ -167,6 +171,28 @@ def size_problems(cameras: list[OpenedCamera]) -> tuple[list[str], int]:
     if num_wrong > MAX_PROBLEMS:
         problems.append(f"{counted_in_groups(num_wrong - MAX_PROBLEMS, 'other file')} like these")
     return problems, num_files
+
+
+def build_record(path: Path, tree: CacheTree, *, source: Path | None) -> BuildRecord:
+    """When the newest manifest was written, and the seconds of the build's report, if one of this cache lies beside."""
+    moment = datetime.fromtimestamp((path / manifest_name(tree.manifest.version)).stat().st_mtime, tz=UTC)
+    seconds: list[tuple[str, float]] = []
+    report: Any = None
+    with contextlib.suppress(OSError, ValueError):
+        report = json.loads(path.with_name(f"{path.name}.report.json").read_bytes())
+    is_append = False
+    if isinstance(report, dict) and Path(str(report.get("output"))).name == path.name:
+        is_append = bool(report.get("append"))
+        for step in ("scan", "decode", "gather"):
+            value = report.get(f"seconds_{step}")
+            if isinstance(value, int | float) and math.isfinite(value):
+                seconds.append((step, float(value)))
+    return BuildRecord(
+        written=f"{moment:%Y-%m-%d %H:%M}",
+        source=None if source is None else str(source),
+        seconds=tuple(seconds),
+        is_append=is_append,
+    )
 
 
 def superseded_bytes(tree: CacheTree) -> int:

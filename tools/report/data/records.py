@@ -150,14 +150,14 @@ class SamplerFacts:
     options: tuple[tuple[str, str | int], ...]
     """Keywords of `FrameLoader`; empty for samplers that it does not have."""
     is_ours: bool
-    chi2: str
     bias: str
-    design_effect: str
     effective_batch: str
     long_run: str
     effective_batch_value: float | None
     long_run_value: float | None
     is_unbiased: bool
+    num_left_out: int
+    """Frames that an epoch leaves out, as they fill no batch."""
     notes: tuple[str, ...]
 
 
@@ -172,7 +172,6 @@ class SamplingFacts:
     is_of_all_frames: bool
     samplers: tuple[SamplerFacts, ...]
     refused: tuple[str, ...]
-    legend: tuple[str, ...]
     best: SamplerFacts | None
     """What `cache-bias` would pick on a disk that is fast enough; None if no sampler is unbiased."""
     why: str
@@ -186,6 +185,20 @@ class DatasetFacts:
     facts: tuple[tuple[str, str], ...]
     tasks: tuple[str, ...]
     num_tasks: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRecord:
+    """Where a cache comes from, as far as files beside it say."""
+
+    written: str
+    """When its newest manifest was written, by the file's date, UTC: `2026-11-30 03:33`."""
+    source: str | None
+    """The videos that were found again for this page."""
+    seconds: tuple[tuple[str, float], ...]
+    """Steps of the last build and what they took; empty where its report does not lie beside the cache."""
+    is_append: bool
+    """Whether these seconds are those of an append."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +218,7 @@ class CacheReport:
     """Of all generations, columns and content orders that are in use."""
     num_column_bytes: int
     num_order_bytes: int
+    record: BuildRecord
     num_superseded: int
     """Folders that the newest version of the cache does not use."""
     num_superseded_bytes: int

@@ -1,6 +1,7 @@
 """What each sampler does to a batch, with the figures of `cache-bias`, and which one it would pick."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +12,6 @@ from frame_cache_tools.bias import (
     candidates,
     case_of_store,
     cells_of,
-    legend_text,
     notes_of,
     pick_sampler,
     short_name,
@@ -64,7 +64,6 @@ def sampling_facts(store: FrameStore, *, name: str, max_frames_read: int) -> Sam
         is_of_all_frames=case.num_frames <= max_frames_read,
         samplers=tuple(row.facts for row in rows),
         refused=tuple(refused),
-        legend=tuple(legend_text([row.report for row in rows]).replace("\n  ", " ").split("\n")),
         best=best,
         why=why,
     )
@@ -74,6 +73,7 @@ def _row(table: BiasTable, spec: SamplingSpec | WebDatasetSpec) -> _Row:
     report = table.report(spec)
     is_ours = isinstance(spec, SamplingSpec)
     options = _options(spec) if isinstance(spec, SamplingSpec) else ()
+    cells = cells_of(report)
     return _Row(
         spec=spec,
         report=report,
@@ -81,13 +81,35 @@ def _row(table: BiasTable, spec: SamplingSpec | WebDatasetSpec) -> _Row:
             name=short_name(spec, report.law),
             options=options,
             is_ours=is_ours,
-            **cells_of(report),
+            bias=cells["bias"],
+            effective_batch=cells["effective_batch"],
+            long_run=cells["long_run"],
             effective_batch_value=report.effective_batch,
             long_run_value=None if report.long_run is None else report.long_run.effective_batch,
             is_unbiased=report.law.is_uniform_over(report.law.target),
-            notes=tuple(notes_of(spec, report, table)),
+            num_left_out=report.law.num_positions_dropped,
+            notes=tuple(plain_notes(notes_of(spec, report, table))),
         ),
     )
+
+
+def plain_notes(notes: list[str]) -> list[str]:
+    """Notes of `cache-bias` in the words of the page; those about columns that the page does not have are left out.
+
+    >>> plain_notes(["64 frames dropped an epoch", "off by 0.1 sigma (S51)", "~ chi2 pairs estimated (S66)"])
+    ['64 frames left out of each epoch, as they fill no batch', 'off by 0.1 standard deviations of one frame']
+    """
+    words = {
+        "dropped an epoch": "left out of each epoch, as they fill no batch",
+        "sigma": "standard deviations of one frame",
+        "~ design effect": "~ is an approximation of what a batch is worth:",
+        "design effect": "what a batch is worth:",
+        "B_eff": "what a batch is worth",
+    }
+    kept = [re.sub(r" \(S\d+\)", "", note) for note in notes if "chi2" not in note and "kappa" not in note]
+    for old, new in words.items():
+        kept = [note.replace(old, new) for note in kept]
+    return kept
 
 
 def _options(spec: SamplingSpec) -> tuple[tuple[str, str | int], ...]:
@@ -125,21 +147,22 @@ def _pick(name: str, rows: list[_Row]) -> tuple[SamplerFacts | None, str]:
         return facts, (
             f"a batch has {batch} frames, as the cache holds less than one of {BATCH_SIZE}, so samplers differ little"
         )
-    worth = f"a batch of {BATCH_SIZE} is worth {_about(best.report.effective_batch)} independent frames"
-    if best.is_long_run_known:
-        worth += f", {_about(best.worth)} where the noise of {HORIZON} steps adds up"
-    return facts, worth
+    ratio = None if best.report.effective_batch is None else best.report.effective_batch / BATCH_SIZE
+    if ratio is None or ratio < 1.05:
+        return facts, "none of the others without bias gives steadier batches"
+    return facts, (
+        f"the variance of the mean of a batch of {BATCH_SIZE} is {_about(ratio)} times smaller than that of "
+        f"{BATCH_SIZE} frames drawn at random"
+    )
 
 
-def _about(number: float | None) -> str:
+def _about(number: float) -> str:
     """A number of frames in three digits.
 
-    >>> _about(21702.4), _about(128.0), _about(None)
-    ('about 21,700', '128', 'an unknown number of')
+    >>> _about(21702.4), _about(128.0)
+    ('about 21,700', '128')
     """
-    if number is None:
-        return "an unknown number of"
     if not math.isfinite(number):
-        return "more than any number of"
+        return "any number of"
     rounded = float(f"{number:.3g}")
     return f"{'' if rounded == number else 'about '}{rounded:,.12g}"

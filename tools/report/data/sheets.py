@@ -56,14 +56,25 @@ def chosen_places(
     if not len(stored):
         return []
     notes: dict[int, str] = {}
-    for span in [] if findings is None else findings.damaged_spans:
+    spans = [] if findings is None else findings.damaged_spans
+    for span in spans:
         for place, note in _around(stored, span):
             if len(notes) < max(4, at_most - 2) or place in notes:
                 notes.setdefault(place, note)
     others = [place for place in _even_places(len(stored), at_most) if place not in notes]
     room = max(0, at_most - len(notes))
     kept = [others[place] for place in _even_places(len(others), room)]
-    return sorted([*notes.items(), *((place, "") for place in kept)])
+    return sorted([*notes.items(), *((place, _inside(int(stored[place]), spans)) for place in kept)])
+
+
+def _inside(frame: int, spans: Sequence[DamagedSpan]) -> str:
+    is_inside = any(
+        span.first_frame is not None
+        and span.last_frame is not None
+        and span.first_frame <= frame <= span.last_frame
+        for span in spans
+    )
+    return "in the damage" if is_inside else ""
 
 
 def _around(stored: npt.NDArray[np.int64], span: DamagedSpan) -> list[tuple[int, str]]:

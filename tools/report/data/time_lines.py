@@ -5,14 +5,18 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from frame_cache_tools.report.data.video_records import Mark, TimeLine
+from frame_cache_tools.report.data.losses import claimed_end, gaps_beside_damage, unread_text
+from frame_cache_tools.report.data.video_records import MARK_WORDS, Mark, MarkKind, TimeLine
 
-from frame_store.frame_findings import DamagedSpan, FrameFindings, FrameRun
+from frame_store.frame_findings import DamagedSpan, FrameFindings, FrameRun, PtsGap
 from frame_store.manifest import VideoEntry
 from frame_store.shared import counted, counted_in_groups
 
 MAX_STORED_DRAWN: Final = 160
 """Stored frames that are drawn one by one; more are one bar."""
+MAX_GAPS: Final = 200
+"""Gaps of a video that are drawn."""
+_RANKS: Final[dict[MarkKind, int]] = {kind: rank for rank, kind in enumerate(MARK_WORDS)}
 
 
 class Axis:
@@ -51,6 +55,18 @@ class Axis:
             return 0.0, float(self.num_frames)
         return float(self._pts.min()), float(self._pts.max()) + self._step
 
+    def has_frames_between(self, first: float, last: float) -> bool:
+        """Whether a frame stands between two moments, at neither of them."""
+        return self._pts is not None and bool(((self._pts > first + 1e-6) & (self._pts < last - 1e-6)).any())
+
+    def gaps(self) -> list[PtsGap]:
+        """All gaps between neighbours, as the build finds them: more than 1.5 median steps. At most `MAX_GAPS`."""
+        if self._pts is None or not self._step:
+            return []
+        steps = np.diff(self._pts)
+        places = np.flatnonzero(steps > 1.5 * self._step)[:MAX_GAPS].tolist()
+        return [PtsGap(frame=place + 1, seconds=float(steps[place])) for place in places]
+
 
 def _all_finite(pts: npt.NDArray[np.float64]) -> bool:
     return bool(len(pts)) and bool(np.isfinite(pts).all())
@@ -69,38 +85,47 @@ def time_line(
     if not entry.num_frames_decoded:
         return None
     findings = entry.findings
-    marks = [] if findings is None else list(_marks(findings, axis))
+    marks = (
+        []
+        if findings is None
+        else [*_marks(findings, axis), *_lost_ends(entry, axis), *_unlisted(findings, axis)]
+    )
     start, end = axis.ends
     start = min([start, *(mark.first for mark in marks)])
     end = max([end, *(mark.last for mark in marks)])
-    stretch = (end - start) or 1.0
     if len(stored) > MAX_STORED_DRAWN or len(stored) == entry.num_frames_decoded:
         stored = ()
     return TimeLine(
         unit="s" if axis.has_seconds else "frame",
         start=start,
-        end=start + stretch,
-        marks=tuple(sorted(marks, key=lambda mark: (mark.first, mark.last, mark.kind))),
-        num_marks_left_out=0 if findings is None else _num_unlisted(findings),
+        end=start + ((end - start) or 1.0),
+        marks=tuple(sorted(marks, key=_severity)),
+        num_marks_left_out=0 if findings is None else max(0, findings.num_pts_gaps - MAX_GAPS),
         stored=tuple(axis.at(frame) for frame in stored),
         shown=tuple(axis.at(frame) for frame in shown),
     )
 
 
-def num_missing(findings: FrameFindings | None) -> int:
-    """Packets of the listed damaged spans that gave no frame."""
-    return 0 if findings is None else sum(span.num_packets_without_frame for span in findings.damaged_spans)
+def _severity(mark: Mark) -> tuple[int, float, float]:
+    """The worst first: by kind, then the longest, then by time."""
+    return _RANKS[mark.kind], mark.first - mark.last, mark.first
 
 
 def _marks(findings: FrameFindings, axis: Axis) -> list[Mark]:
     marks = [mark for span in findings.damaged_spans if (mark := _damage(span, axis)) is not None]
     marks += [_run(run, axis, kind="corrupt") for run in findings.corrupt_runs]
     marks += [_run(run, axis, kind="duplicate") for run in findings.duplicate_runs]
-    for gap in findings.pts_gaps:
+    beside = {gap.frame for gap in gaps_beside_damage(findings)}
+    gaps = axis.gaps() if findings.num_pts_gaps > len(findings.pts_gaps) else findings.pts_gaps
+    for gap in gaps or findings.pts_gaps:
         at = axis.at(gap.frame)
         first = at - gap.seconds if axis.has_seconds else at
-        text = f"no frames for {gap.seconds:.3f} s before frame {gap.frame}"
-        marks.append(Mark(kind="gap", first=first, last=at, text=text))
+        if axis.has_frames_between(first, at):
+            continue  # frames out of order, and no time without frames
+        text = f"no frame from {first:.2f} to {at:.2f} s, between frames {gap.frame - 1} and {gap.frame}"
+        if not axis.has_seconds:
+            text = f"no frame for {gap.seconds:.2f} s between frames {gap.frame - 1} and {gap.frame}"
+        marks.append(Mark(kind="lost" if gap.frame in beside else "gap", first=first, last=at, text=text))
     for frame in findings.pts_repeats:
         at = axis.at(frame)
         marks.append(
@@ -130,19 +155,19 @@ def _run(run: FrameRun, axis: Axis, *, kind: str) -> Mark:
             kind="corrupt",
             first=axis.at(first),
             last=axis.after(last),
-            text=f"{of}: {frames} flagged corrupt by the decoder{times(axis, first, last)}",
+            text=f"{of}{times(axis, first, last)}: by the decoder",
         )
     return Mark(
         kind="duplicate",
         first=axis.at(first),
         last=axis.after(last),
-        text=f"{of}: {frames} with equal pictures{times(axis, first, last)}",
+        text=f"{of}{times(axis, first, last)}: {frames} with equal pictures",
     )
 
 
 def _damage(span: DamagedSpan, axis: Axis) -> Mark | None:
-    words = [span.reason]
-    if span.num_frames_corrupt:
+    words = [span.reason.split(": another ", 1)[0]]
+    if span.num_frames_corrupt and "flagged corrupt" not in span.reason:
         words.append(f"{counted(span.num_frames_corrupt, 'frame')} flagged corrupt")
     if span.num_packets_without_frame:
         words.append(f"{counted(span.num_packets_without_frame, 'packet')} gave no frame")
@@ -154,11 +179,16 @@ def _damage(span: DamagedSpan, axis: Axis) -> Mark | None:
         )
         first, last = axis.at(span.first_frame), axis.after(span.last_frame)
     else:
-        of = f"packets {span.first_packet} to {span.last_packet}, no frame"
+        of = (
+            f"packet {span.first_packet}"
+            if span.first_packet == span.last_packet
+            else f"packets {span.first_packet} to {span.last_packet}"
+        )
+        of += ", no frame of which is stored"
         first = last = axis.ends[1]
     if axis.has_seconds and span.first_pts_seconds is not None and span.last_pts_seconds is not None:
         first, last = span.first_pts_seconds, max(span.last_pts_seconds, span.first_pts_seconds)
-        of += f" ({first:.3f} to {last:.3f} s)"
+        of += _moments(first, last)
     return Mark(kind="damage", first=first, last=last, text=f"{of}: {'; '.join(words)}")
 
 
@@ -166,18 +196,60 @@ def times(axis: Axis, first: int, last: int) -> str:
     """The times of a run of frames, in brackets; empty where they are not known."""
     if not axis.has_seconds:
         return ""
-    return f" ({axis.at(first):.3f} to {axis.at(last):.3f} s)"
+    return _moments(axis.at(first), axis.at(last))
 
 
-def _num_unlisted(findings: FrameFindings) -> int:
-    return sum(
-        max(0, count - len(listed))
-        for count, listed in (
-            (findings.num_damaged_spans, findings.damaged_spans),
-            (findings.num_corrupt_runs, findings.corrupt_runs),
-            (findings.num_duplicate_runs, findings.duplicate_runs),
-            (findings.num_pts_gaps, findings.pts_gaps),
-            (findings.num_pts_repeats, findings.pts_repeats),
-            (findings.num_format_changes, findings.format_changes),
+def _moments(first: float, last: float) -> str:
+    return f" (at {first:.2f} s)" if f"{first:.2f}" == f"{last:.2f}" else f" ({first:.2f} to {last:.2f} s)"
+
+
+def _lost_ends(entry: VideoEntry, axis: Axis) -> list[Mark]:
+    """The end that the header claims and the file does not have, and parts of the file that were not read."""
+    end = axis.ends[1]
+    claimed, unread, marks = claimed_end(entry), unread_text(entry), []
+    if claimed is not None:
+        text = f"the last {claimed - end:.2f} s: the header claims {claimed:.2f} s, the last frame ends at {end:.2f} s"
+        marks.append(
+            Mark(kind="lost", first=end, last=max(end, claimed if axis.has_seconds else end), text=text)
         )
+    if unread is not None:
+        marks.append(Mark(kind="lost", first=end, last=end, text=unread))
+    return marks
+
+
+_PLURALS: Final = {
+    "damaged stretch": "damaged stretches",
+    "run of frames flagged corrupt": "runs of frames flagged corrupt",
+    "run of equal frames": "runs of equal frames",
+    "time that goes back": "times that go back",
+    "change of format": "changes of format",
+}
+
+
+def _unlisted(findings: FrameFindings, axis: Axis) -> list[Mark]:
+    """Where those stretches lie that the cache counts and does not list: behind the last listed one."""
+    marks = []
+    counts = (
+        findings.num_damaged_spans,
+        findings.num_corrupt_runs,
+        findings.num_duplicate_runs,
+        findings.num_pts_repeats,
+        findings.num_format_changes,
     )
+    lasts = (
+        [span.last_frame or 0 for span in findings.damaged_spans],
+        [last for _, last in findings.corrupt_runs],
+        [last for _, last in findings.duplicate_runs],
+        findings.pts_repeats,
+        [change.frame for change in findings.format_changes],
+    )
+    for (noun, plural), count, listed in zip(_PLURALS.items(), counts, lasts, strict=True):
+        more = count - len(listed)
+        if more > 0 and listed:
+            last = listed[-1]
+            text = (
+                f"{counted_in_groups(more, noun, plural)} after frame {last}{times(axis, last, last)}; the cache "
+                f"records the first {len(listed)}"
+            )
+            marks.append(Mark(kind="unlisted", first=axis.after(last), last=axis.ends[1], text=text))
+    return marks

@@ -7,18 +7,21 @@ from frame_store.html import Picture
 from frame_store.manifest import Fidelity
 from frame_store.names import Verdict
 
-MarkKind: TypeAlias = Literal["damage", "corrupt", "gap", "duplicate", "repeat", "format"]
-"""`damage`: frames that may be wrong, or are missing; `corrupt`: frames that the decoder flagged; `gap`: a time without
-frames; `duplicate`: equal frames in a row; `repeat`: a pts that is not after the one before; `format`: another format
-of picture begins."""
+MarkKind: TypeAlias = Literal["damage", "lost", "gap", "corrupt", "repeat", "format", "duplicate", "unlisted"]
+"""`damage`: frames that may be wrong; `lost`: frames that are missing beside damage, or at the end; `gap`: another time
+without frames; `corrupt`: frames that the decoder flagged; `repeat`: a pts that is not after the one before; `format`:
+another format of picture begins; `duplicate`: equal frames in a row; `unlisted`: where stretches lie that the cache
+counts and does not record one by one. The worst kind is the first."""
 
 MARK_WORDS: dict[MarkKind, str] = {
-    "damage": "damage",
-    "corrupt": "flagged corrupt",
+    "damage": "not to be trusted",
+    "lost": "lost",
     "gap": "no frames",
-    "duplicate": "equal frames",
+    "corrupt": "flagged corrupt",
     "repeat": "time goes back",
     "format": "format changes",
+    "duplicate": "equal frames",
+    "unlisted": "more, place not recorded",
 }
 
 
@@ -43,7 +46,7 @@ class TimeLine:
     end: float
     marks: tuple[Mark, ...]
     num_marks_left_out: int
-    """Marks that the table of videos counts and does not list, or that are too many to draw."""
+    """Marks that are counted, and too many to draw."""
     stored: tuple[float, ...]
     """Where the stored frames stand, if they are few enough to be drawn one by one; else empty."""
     shown: tuple[float, ...]
@@ -63,6 +66,24 @@ class SheetPicture:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Loss:
+    """What a damaged or unreadable video has lost."""
+
+    num_frames_untrusted: int = 0
+    """Frames of damaged stretches: the decoder gave them, and they may be wrong."""
+    num_packets_missing: int = 0
+    """Packets of damaged stretches that gave no frame."""
+    seconds_missing: float = 0.0
+    """Times without frames beside damage, and the end that the header claims and the file does not have."""
+    texts: tuple[str, ...] = ()
+    """What is missing, in words."""
+    remedy: str | None = None
+    """What a person can do; None for a whole video."""
+    share: float = 0.0
+    """Of the video: frames that may be wrong or are missing, 0 to 1. Videos are ranked by it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class VideoFacts:
     """A video that the page shows."""
 
@@ -77,14 +98,13 @@ class VideoFacts:
     num_frames_decoded: int
     num_frames_stored: int
     num_frames_corrupt: int
-    num_frames_missing: int
-    """Packets of damaged stretches that gave no frame."""
+    loss: Loss
     num_frames_duplicate: int | None
-    num_pts_gaps: int
     width: int | None
     height: int | None
     fps: float | None
     seconds: float | None
+    """From the start of its first frame to the end of its last one."""
     codec: str | None
     fidelity: Fidelity | None
     time_line: TimeLine | None
@@ -119,14 +139,20 @@ class VideosSummary:
     num_frames_decoded: int
     num_frames_stored: int
     num_frames_corrupt: int
-    num_frames_missing: int
+    num_frames_untrusted: int
+    """Of the decoded frames, in damaged stretches."""
+    num_videos_untrusted: int
+    num_packets_missing: int
+    seconds_missing: float
+    num_videos_unread_parts: int
+    """Videos of which a part of the file was not read, so that what is missing has no known length."""
     num_videos_with_gaps: int
     num_videos_with_duplicates: int
     num_frames_duplicate: int
     num_source_bytes: int
     """Of the files of the videos, each file once."""
     seconds: float
-    """Together, of the videos whose length is known."""
+    """Together, of the videos whose length is known: of each, from its first frame to the end of its last."""
     lengths: tuple[Bar, ...]
     """Stored frames a video."""
     rates: tuple[Bar, ...]
@@ -138,3 +164,8 @@ class VideosSummary:
     num_frames_forgotten: int
     forgotten: tuple[str, ...]
     """The paths of the first ones."""
+
+    @property
+    def num_not_whole(self) -> int:
+        """Damaged and unreadable videos."""
+        return self.num_damaged + self.num_unreadable

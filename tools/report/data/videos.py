@@ -1,12 +1,13 @@
 """The videos of a cache: all of them counted, and those that a page shows."""
 
+import heapq
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from frame_cache_tools.report.data.time_lines import num_missing
+from frame_cache_tools.report.data.losses import loss_of, unread_text
 from frame_cache_tools.report.data.video_records import Bar, VideosSummary
 
 from frame_store.manifest import VideoEntry
@@ -24,7 +25,7 @@ class ShownVideos:
     """The videos to show, by video_id, in the order of the page."""
 
     attention: list[tuple[int, VideoEntry]]
-    """Those that are not whole, the first ones."""
+    """Those that are not whole: damaged ones before unreadable ones, and the worst first."""
     sample: list[tuple[int, VideoEntry]]
     """An even sample of the whole ones."""
 
@@ -40,6 +41,7 @@ class _Counts:
     verdicts: Counter[str] = field(default_factory=Counter)
     totals: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
+    seconds_missing: float = 0.0
     files: set[str] = field(default_factory=set)
     lengths: Counter[int] = field(default_factory=Counter)
     rates: Counter[str] = field(default_factory=Counter)
@@ -61,7 +63,7 @@ def look_through(
     `at_most` videos are kept to be shown.
     """
     counts = _Counts()
-    attention: list[tuple[int, VideoEntry]] = []
+    attention: list[tuple[tuple[bool, float], int, VideoEntry]] = []
     wanted = even_sample(num_videos, at_most)
     sample: list[tuple[int, VideoEntry]] = []
     for video_id, entry in enumerate(entries):
@@ -73,14 +75,18 @@ def look_through(
             continue
         _count(counts, entry)
         if entry.verdict != "whole":
+            severity = (entry.verdict == "damaged", loss_of(entry).share)
             if len(attention) < at_most:
-                attention.append((video_id, entry))
+                heapq.heappush(attention, (severity, -video_id, entry))
+            else:
+                heapq.heappushpop(attention, (severity, -video_id, entry))
         elif video_id in wanted:
             sample.append((video_id, entry))
     room = at_most - len(attention)
     kept = even_sample(len(sample), room)
     shown = ShownVideos(
-        attention=attention, sample=[video for place, video in enumerate(sample) if place in kept]
+        attention=[(-number, entry) for _, number, entry in sorted(attention, reverse=True)],
+        sample=[video for place, video in enumerate(sample) if place in kept],
     )
     return _summary(counts), shown
 
@@ -104,7 +110,12 @@ def _count(counts: _Counts, entry: VideoEntry) -> None:
     totals["decoded"] += entry.num_frames_decoded
     totals["stored"] += entry.num_frames_stored
     totals["corrupt"] += entry.num_frames_corrupt
-    totals["missing"] += num_missing(findings)
+    loss = loss_of(entry)
+    totals["untrusted"] += loss.num_frames_untrusted
+    totals["with_untrusted"] += loss.num_frames_untrusted > 0
+    totals["packets_missing"] += loss.num_packets_missing
+    totals["unread_parts"] += unread_text(entry) is not None
+    counts.seconds_missing += loss.seconds_missing
     if findings is not None:
         totals["with_gaps"] += findings.num_pts_gaps > 0
         totals["with_duplicates"] += bool(findings.num_frames_duplicate)
@@ -113,17 +124,23 @@ def _count(counts: _Counts, entry: VideoEntry) -> None:
         totals["source_bytes"] += entry.num_bytes or 0
         if entry.span is not None:
             counts.files.add(entry.span.file)
-    if row.duration_seconds is not None:
-        counts.seconds += max(0.0, row.duration_seconds)
+    counts.seconds += seconds_of(entry) or 0.0
     if entry.num_frames_stored:
         counts.lengths[entry.num_frames_stored] += 1
-    if row.fps is not None:
-        counts.rates[f"{round(row.fps, 3):.12g} fps"] += 1
+    if entry.verdict != "unreadable":
+        counts.rates["not stated" if row.fps is None else f"{round(row.fps, 2):.12g} fps"] += 1
     if row.width and row.height:
         counts.sizes[f"{row.width} x {row.height}"] += 1
     codec = text_fact(entry, "codec")
     if codec is not None:
         counts.codecs[codec] += 1
+
+
+def seconds_of(entry: VideoEntry) -> float | None:
+    """How long a video lasts, from the start of its first frame to the end of its last one; None without pts."""
+    end = entry.row.duration_seconds
+    start = None if entry.findings is None else entry.findings.start_offset_seconds
+    return None if end is None else max(0.0, end - (start or 0.0))
 
 
 def text_fact(entry: VideoEntry, name: str) -> str | None:
@@ -143,7 +160,11 @@ def _summary(counts: _Counts) -> VideosSummary:
         num_frames_decoded=totals["decoded"],
         num_frames_stored=totals["stored"],
         num_frames_corrupt=totals["corrupt"],
-        num_frames_missing=totals["missing"],
+        num_frames_untrusted=totals["untrusted"],
+        num_videos_untrusted=totals["with_untrusted"],
+        num_packets_missing=totals["packets_missing"],
+        seconds_missing=counts.seconds_missing,
+        num_videos_unread_parts=totals["unread_parts"],
         num_videos_with_gaps=totals["with_gaps"],
         num_videos_with_duplicates=totals["with_duplicates"],
         num_frames_duplicate=totals["duplicate"],
@@ -162,8 +183,9 @@ def _summary(counts: _Counts) -> VideosSummary:
 def most_common(counts: Counter[str]) -> tuple[Bar, ...]:
     """A bar for each of the most frequent texts, and one for all others."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    bars = [Bar(label=label, count=count) for label, count in ranked[:MAX_BARS]]
-    rest = sum(count for _, count in ranked[MAX_BARS:])
+    shown = len(ranked) if len(ranked) <= MAX_BARS + 2 else MAX_BARS
+    bars = [Bar(label=label, count=count) for label, count in ranked[:shown]]
+    rest = sum(count for _, count in ranked[shown:])
     return tuple([*bars, Bar(label="others", count=rest)] if rest else bars)
 
 

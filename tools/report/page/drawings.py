@@ -12,29 +12,36 @@ from frame_store.html import Child, Html, element
 from frame_store.shared import counted_in_groups
 
 WIDTH: Final = 1000
-_LEAST: Final = 5.0
+_LEAST: Final = 9.0
 """Width of the narrowest mark, of `WIDTH`."""
 _LANES: Final[dict[MarkKind, tuple[float, float]]] = {
-    "damage": (2, 26),
-    "corrupt": (2, 6),
+    "damage": (1, 28),
+    "lost": (5, 20),
     "gap": (9, 12),
-    "duplicate": (22, 6),
-    "repeat": (2, 26),
-    "format": (2, 26),
+    "corrupt": (1, 5),
+    "repeat": (5, 20),
+    "format": (5, 20),
+    "duplicate": (23, 4),
+    "unlisted": (23, 4),
 }
 """Top and height of each kind, so that kinds differ by more than their colours."""
 MAX_MARKS_LISTED: Final = 6
+MAX_OF_KIND: Final = 3
+"""Marks of a kind in the list, the longest ones."""
+_NEAR: Final = 3.0
+"""Marks of a kind that are nearer, of `WIDTH`, are drawn as one."""
 
 
 def time_line_figure(line: TimeLine, *, name: str) -> Html:
     """A video's time line: its frames as a bar, what is wrong with them on it, pictures below, and all in words."""
-    what = "; ".join(mark.text for mark in line.marks[:MAX_MARKS_LISTED]) or "nothing is wrong"
+    listed = [f"{MARK_WORDS[mark.kind]}: {mark.text}" for mark in line.marks[:MAX_MARKS_LISTED]]
+    what = "; ".join(listed) or "nothing is wrong"
     drawing = element(
         "svg",
         element("title", f"Time line of {name}"),
         element("desc", what),
         _frames(line),
-        [_mark(line, mark) for mark in line.marks],
+        [_mark(line, mark) for mark in _merged(line)],
         [
             element("rect", x=max(0.0, x - 2), y=29, width=4, height=5, class_="f-shown")
             for x in (_x(line, place) for place in line.shown)
@@ -54,13 +61,24 @@ def marks_list(line: TimeLine) -> Html | None:
     """The marks of a time line in words; None if there are none."""
     if not line.marks and not line.num_marks_left_out:
         return None
-    items: list[Child] = [
-        element("li", mark_key(mark.kind), element("b", MARK_WORDS[mark.kind]), f": {mark.text}")
-        for mark in line.marks[:MAX_MARKS_LISTED]
-    ]
-    more = len(line.marks) - MAX_MARKS_LISTED
-    if more > 0:
-        items.append(element("li", f"and {counted_in_groups(more, 'more mark')} on the line"))
+    items: list[Child] = []
+    for kind, run in itertools.groupby(line.marks, key=lambda mark: mark.kind):
+        marks = list(run)
+        at_most = MAX_MARKS_LISTED if kind in {"damage", "lost"} else MAX_OF_KIND
+        at_most = len(marks) if len(marks) == at_most + 1 else at_most
+        items += [
+            element("li", mark_key(kind), element("b", MARK_WORDS[kind]), f": {mark.text}")
+            for mark in marks[:at_most]
+        ]
+        if len(marks) > at_most:
+            items.append(
+                element(
+                    "li",
+                    mark_key(kind),
+                    element("b", MARK_WORDS[kind]),
+                    f": {len(marks) - at_most:,} more on the line",
+                )
+            )
     if line.num_marks_left_out:
         items.append(
             element(
@@ -69,6 +87,24 @@ def marks_list(line: TimeLine) -> Html | None:
             )
         )
     return element("ul", items, class_="marks")
+
+
+def _merged(line: TimeLine) -> list[Mark]:
+    """The marks to draw: those of a kind that nearly touch as one, damage below the others."""
+    merged: list[Mark] = []
+    reach = _NEAR * ((line.end - line.start) or 1.0) / WIDTH
+    for kind, run in itertools.groupby(line.marks, key=lambda mark: mark.kind):
+        held: list[Mark] = []
+        for mark in sorted(run, key=lambda mark: (mark.first, mark.last)):
+            if held and kind != "lost" and mark.first - held[-1].last <= reach:
+                near = held[-1]
+                text = near.text if near.text.endswith(", and others") else f"{near.text}, and others"
+                held[-1] = Mark(kind=kind, first=near.first, last=max(near.last, mark.last), text=text)
+            else:
+                held.append(mark)
+        merged += held
+    damage = [mark for mark in merged if mark.kind == "damage"]
+    return damage + [mark for mark in reversed(merged) if mark.kind != "damage"]
 
 
 def marks_legend(kinds: Sequence[MarkKind]) -> Html:
@@ -87,7 +123,13 @@ _KEY: Final[dict[str, str | float | bool | None]] = {
 
 def mark_key(kind: MarkKind) -> Html:
     """The sign of a kind of mark, as time lines draw it."""
-    top, height = {"corrupt": (0, 4), "gap": (2, 6), "duplicate": (6, 4)}.get(kind, (0, 10))
+    top, height = {
+        "corrupt": (0, 4),
+        "gap": (2, 6),
+        "lost": (1, 8),
+        "duplicate": (6, 4),
+        "unlisted": (6, 4),
+    }.get(kind, (0, 10))
     width = 3 if kind in {"repeat", "format"} else 12
     return element(
         "svg",
@@ -98,7 +140,7 @@ def mark_key(kind: MarkKind) -> Html:
 
 
 def _class_of(kind: MarkKind) -> str:
-    return "s-gap" if kind == "gap" else f"f-{kind}"
+    return f"s-{kind}" if kind in {"gap", "lost", "unlisted"} else f"f-{kind}"
 
 
 def _frames(line: TimeLine) -> list[Html]:

@@ -67,15 +67,36 @@ def data_table(
             [
                 element("th", cell, scope="row")
                 if place == 0
-                else element("td", cell, class_="num" if place in numeric else None)
+                else element(
+                    "td", cell, class_="num" if place in numeric else None, data_label=_plain(titles[place])
+                )
                 for place, cell in enumerate(row)
             ],
             class_="best" if number == best else None,
         )
         for number, row in enumerate(rows)
     ]
-    table = element("table", element("caption", caption), element("thead", head), element("tbody", body))
+    table = element(
+        "table", element("caption", caption), element("thead", head), element("tbody", body), class_="cards"
+    )
     return scrolling(table, label=caption)
+
+
+def _plain(title: Child) -> str:
+    """The title that stands before a cell where a narrow screen shows each row as a card."""
+    return title if isinstance(title, str) else ""
+
+
+def code_block(anchor: str, code: str, *, label: str) -> Html:
+    """Text to copy, with a button that copies it."""
+    return element(
+        "div",
+        element(
+            "pre", element("code", code, id=anchor), tabindex=0, role="group", aria_label=label, dir="ltr"
+        ),
+        element("button", "Copy", type="button", data_copies=anchor, hidden=True),
+        class_="code",
+    )
 
 
 def scrolling(content: Html, *, label: str) -> Html:

@@ -16,7 +16,15 @@ from frame_cache_tools.report.data import (
     VideosSummary,
 )
 from frame_cache_tools.report.page.drawings import bars_table, curves_plot, histogram, meter
-from frame_cache_tools.report.page.parts import box, data_table, facts_table, folded, limited, plain_list
+from frame_cache_tools.report.page.parts import (
+    box,
+    code_block,
+    data_table,
+    facts_table,
+    folded,
+    limited,
+    plain_list,
+)
 from frame_cache_tools.report.page.wording import bytes_text, percent_text, seconds_text, three_digits
 
 from frame_store.html import Child, Html, element, name_of
@@ -37,7 +45,9 @@ def fidelity_part(facts: FidelityFacts) -> Html:
             "p",
             f"The build compared {counted_in_groups(recorded.num_frames_sampled, 'frame')} (about one in 16) with the "
             f"pixels that they were made of: PSNR {recorded.psnr_db_of_mean_error:.1f} dB by the mean error, "
-            f"{recorded.psnr_db_worst_frame:.1f} dB in the worst frame. A higher number is closer.",
+            f"{recorded.psnr_db_worst_frame:.1f} dB in the worst frame. A higher number is closer. This compares with "
+            "what the decoder gave: it measures the storage alone, and a damaged picture that is stored well counts as "
+            "good.",
         )
     compared: list[Child] = []
     if facts.compared:
@@ -171,47 +181,59 @@ def samplers_part(sampling: SamplingFacts) -> Html:
     rows: list[Sequence[Child]] = [
         (
             [element("b", row.name), " (recommended)"] if row is sampling.best else row.name,
-            "none" if row.bias == "0" else row.bias,
+            "none"
+            if row.is_unbiased or row.bias == "0"
+            else "below 0.0001"
+            if row.bias == "0.0000"
+            else row.bias,
             [meter((row.effective_batch_value or 0) / most), row.effective_batch],
             row.long_run,
-            row.chi2,
-            row.design_effect,
         )
         for row in sampling.samplers
     ]
     best = next((place for place, row in enumerate(sampling.samplers) if row is sampling.best), None)
+    size, steps = sampling.batch_size, f"{sampling.horizon:g}"
     how = (
         "The figures are computed from thumbnails of all frames."
         if sampling.is_of_all_frames
-        else "The figures are estimates from a few frames, with their intervals."
+        else "The figures are estimates from a few frames; [low, high] are their intervals."
     )
     notes: list[Child] = [
         [element("b", row.name), ": ", "; ".join(row.notes)] for row in sampling.samplers if row.notes
     ]
     notes += [[element("b", "refused"), f": {line}"] for line in sampling.refused]
+    meanings: list[Child] = [
+        [
+            element("b", "Bias"),
+            ": how far training is pulled towards frames that are shown more often than others, in standard "
+            f"deviations of one frame's gradient; here {sampling.proxy} stand for the gradient. A sampler with a bias "
+            "is not recommended, however steady its batches are.",
+        ],
+        [
+            element("b", f"A batch of {size} is worth"),
+            ": how many frames, each drawn at random from the whole cache, have a mean as steady as that of one batch. "
+            f"The number can be larger than {size}, and larger than the cache: a batch that takes a frame of each part "
+            "of the cache misses no kind of picture, and frames drawn at random miss some and take others twice, "
+            "however many they are.",
+        ],
+        [
+            element("b", f"Over {steps} steps"),
+            f": the same for the mean of {steps} batches in a row, for each batch. It is larger where what one batch "
+            "misses comes in the next ones.",
+        ],
+        [">= is at least, <= at most, ~ an approximation."],
+    ]
     return element(
         "div",
-        element(
-            "p",
-            f"A batch of {sampling.batch_size} frames is worth as many independent frames as have a mean that varies "
-            f"as little. {how} Bias is in standard deviations of one frame's gradient; here {sampling.proxy} stand for "
-            f"the gradient.",
-        ),
+        element("p", how),
+        plain_list(meanings),
         data_table(
             "Samplers, as cache-bias computes them",
-            (
-                "sampler",
-                "bias",
-                f"a batch of {sampling.batch_size} is worth",
-                f"over {sampling.horizon:g} steps",
-                "chi2",
-                "design effect",
-            ),
+            ("sampler", "bias", f"a batch of {size} is worth", f"over {steps} steps"),
             rows,
-            numeric=frozenset({1, 2, 3, 4, 5}),
+            numeric=frozenset({1, 2, 3}),
             best=best,
         ),
-        folded("What the columns and marks mean", plain_list(sampling.legend)),
         folded("Notes on single samplers", plain_list(notes)) if notes else None,
     )
 
@@ -237,7 +259,7 @@ def build_part(camera: CameraFacts) -> Html:
     return element(
         "div",
         facts_table(rows, label="Build settings"),
-        generations_table(camera) if len(camera.generations) > 1 else None,
+        generations_table(camera),
         forgotten_part(camera.summary)
         if camera.summary is not None and camera.summary.num_forgotten
         else None,
@@ -321,10 +343,10 @@ def load_part(report: CacheReport) -> Html:
     is_lerobot = report.dataset is not None and report.dataset.kind == LEROBOT_KIND
     return element(
         "div",
-        _code("snippet", snippet_of(report), label="Python code that loads the cache"),
+        code_block("snippet", snippet_of(report), label="Python code that loads the cache"),
         [
             element("p", "The items that LeRobot's own data set gives, for its policies:"),
-            _code(
+            code_block(
                 "lerobot-snippet", lerobot_snippet_of(report), label="Python code that gives LeRobot's items"
             ),
         ]
@@ -342,14 +364,3 @@ def lerobot_snippet_of(report: CacheReport) -> str:
         "item = frames[0]",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _code(anchor: str, code: str, *, label: str) -> Html:
-    return element(
-        "div",
-        element(
-            "pre", element("code", code, id=anchor), tabindex=0, role="group", aria_label=label, dir="ltr"
-        ),
-        element("button", "Copy", type="button", data_copies=anchor, hidden=True),
-        class_="code",
-    )

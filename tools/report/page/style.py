@@ -8,12 +8,12 @@ STYLE: Final = InlineStyle(
     text="""
 :root{color-scheme:light dark;--bg:#fff;--card:#f6f8fa;--text:#1b1f24;--soft:#545d68;--line:#d0d7de;--link:#0b5cad;
 --ok:#17692f;--bad:#b42318;--warn:#7a4f00;--okbg:#dcf5e3;--badbg:#fde7e4;--warnbg:#fdf0cf;--bar:#5b8fc7;
---base:#7192bd;
+--base:#7192bd;--dmg:#c8201a;
 --c0:#0b5cad;--c1:#b42318;--c2:#17692f;--c3:#7a4f00;--c4:#7d3cb5;--c5:#0d7377}
 @media (prefers-color-scheme:dark){:root{--bg:#0e1116;--card:#171b22;--text:#e8edf2;--soft:#a3adb8;--line:#353c45;
 --link:#79b8ff;--ok:#6fdc8c;--bad:#ffa198;--warn:#f0c14b;--okbg:#12331d;--badbg:#45160f;--warnbg:#3a2b05;
 --bar:#5d9bdc;
---base:#55789e;--c0:#79b8ff;--c1:#ffa198;--c2:#6fdc8c;--c3:#f0c14b;--c4:#d2a8ff;--c5:#56d4dd}}
+--base:#55789e;--dmg:#ff4d3d;--c0:#79b8ff;--c1:#ffa198;--c2:#6fdc8c;--c3:#f0c14b;--c4:#d2a8ff;--c5:#56d4dd}}
 *{box-sizing:border-box}
 html{scroll-behavior:smooth}
 @media (prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
@@ -30,7 +30,7 @@ a{color:var(--link);text-underline-offset:2px}
 a:focus-visible,button:focus-visible,summary:focus-visible,[tabindex]:focus-visible{outline:3px solid var(--link);
 outline-offset:2px;border-radius:3px}
 code,pre,.name{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.92em}
-.name,code{overflow-wrap:anywhere}
+.name,code{overflow-wrap:break-word}h3 .name,p .name,p code,li .name,dd code{overflow-wrap:anywhere}
 .soft{color:var(--soft)}
 .path{color:var(--soft);margin:0;overflow-wrap:anywhere}
 .skip{position:absolute;left:-999px}
@@ -63,7 +63,11 @@ border-radius:0 6px 6px 0}
 .box.warn{border-color:var(--warn);background:var(--warnbg)}
 .box ul{margin:4px 0;padding-left:20px}
 .box li{overflow-wrap:anywhere}
-.scroll{overflow-x:auto;margin:8px 0}
+.scroll{overflow-x:auto;margin:8px 0;background:
+linear-gradient(to left,transparent,var(--bg) 40px) 0 0/40px 100% local no-repeat,
+linear-gradient(to right,transparent,var(--bg) 40px) 100% 0/40px 100% local no-repeat,
+linear-gradient(to right,var(--line),transparent) 0 0/12px 100% no-repeat,
+linear-gradient(to left,var(--line),transparent) 100% 0/12px 100% no-repeat}
 table{border-collapse:collapse;font-size:.92rem}
 caption{text-align:left;color:var(--soft);padding:2px 0 4px}
 th,td{text-align:left;vertical-align:top;padding:5px 14px 5px 0;border-bottom:1px solid var(--line)}
@@ -75,6 +79,15 @@ tr.best th,tr.best td{background:var(--okbg)}
 .facts tbody th{min-width:0}
 .facts th{color:var(--soft);font-weight:400;white-space:nowrap}
 .facts td{overflow-wrap:anywhere}
+@media (max-width:600px){.cards,.cards tbody,.cards tr,.cards th,.cards td,.cards caption{display:block}
+.cards thead{position:absolute;left:-9999px}.cards tr{border:1px solid var(--line);border-radius:8px;margin:0 0 8px;
+padding:6px 10px}.cards tbody th,.cards td,.cards td.num{border:0;padding:1px 0;text-align:left}
+.cards td,.cards td.num{display:flex;justify-content:space-between;gap:12px;white-space:normal}
+.cards td::before{content:attr(data-label);color:var(--soft)}.cards td:empty{display:none}.cards .meter{display:none}
+.cards tbody th{overflow-wrap:anywhere}.strip li:nth-child(n+9){display:none}}
+.worst{margin:6px 0}.worst img{max-width:160px;height:auto;display:block;border-radius:3px;
+outline:3px solid var(--dmg);outline-offset:-3px}
+.notes{margin:4px 0 0;padding-left:18px;font-size:.86rem;color:var(--soft);max-width:110ch;overflow-wrap:anywhere}
 .video{border:1px solid var(--line);border-radius:8px;padding:10px 12px;margin:12px 0;background:var(--card)}
 .video.attention{border-color:var(--bad)}
 .video header{all:unset;display:flex;flex-wrap:wrap;gap:2px 10px;align-items:baseline}
@@ -89,7 +102,7 @@ tr.best th,tr.best td{background:var(--okbg)}
 .sheet li{min-width:0}
 .sheet img{width:100%;height:auto;display:block;border-radius:3px;background:var(--line)}
 .sheet span{display:block;font-size:.78rem;color:var(--soft);line-height:1.3;font-variant-numeric:tabular-nums}
-.sheet .in img{outline:3px solid var(--bad);outline-offset:-3px}
+.sheet .in img{outline:3px solid var(--dmg);outline-offset:-3px}
 .sheet .in b{color:var(--bad)}
 .three{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,200px),1fr));gap:10px;max-width:1020px;
 margin:8px 0 16px}
@@ -112,10 +125,13 @@ td.num .meter{margin-right:10px}
 .f-base{fill:var(--base)}.f-bar{fill:var(--bar)}.line .f-damage,.line .f-corrupt,.line .f-duplicate,.line .f-repeat,
 .line .f-format{stroke:var(--card);stroke-width:1;
 vector-effect:non-scaling-stroke}
-.f-damage{fill:var(--bad)}.f-corrupt{fill:var(--c4)}.f-gap{
+.line .f-damage{stroke:var(--dmg);stroke-width:2}
+.f-damage{fill:var(--dmg)}.f-corrupt{fill:var(--c4)}.f-gap{
 fill:var(--bg)}
 .f-duplicate{fill:var(--warn)}.f-repeat{fill:var(--c5)}.f-format{fill:var(--c2)}.f-shown{fill:var(--soft)}
-.s-gap{stroke:var(--soft);stroke-width:1;stroke-dasharray:3 2;fill:var(--bg)}
+.s-lost{stroke:var(--dmg);stroke-width:2;stroke-dasharray:4 2;fill:var(--bg);vector-effect:non-scaling-stroke}
+.s-unlisted{stroke:var(--warn);stroke-width:1;stroke-dasharray:1 3;fill:none;vector-effect:non-scaling-stroke}
+.s-gap{vector-effect:non-scaling-stroke;stroke:var(--soft);stroke-width:1;stroke-dasharray:3 2;fill:var(--bg)}
 .curve{fill:none;stroke-width:1.6;vector-effect:non-scaling-stroke}
 .k0{stroke:var(--c0)}.k1{stroke:var(--c1)}.k2{stroke:var(--c2)}.k3{stroke:var(--c3)}.k4{stroke:var(--c4)}.k5{
 stroke:var(--c5)}

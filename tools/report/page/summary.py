@@ -2,13 +2,14 @@
 
 from typing import Final
 
-from frame_cache_tools.report.data import CacheReport, CameraFacts, VideoFacts
-from frame_cache_tools.report.page.parts import limited, link, plain_list
-from frame_cache_tools.report.page.videos import findings_list, overview, verdicts_text, video_anchor
+from frame_cache_tools.report.data import CacheReport, CameraFacts
+from frame_cache_tools.report.page.damage import damaged_list, extent_text, worst_picture_part
+from frame_cache_tools.report.page.parts import limited, link
+from frame_cache_tools.report.page.videos import findings_list, overview, verdicts_text
 from frame_cache_tools.report.page.wording import bytes_text, duration_text, seconds_text, three_digits
 
 from frame_store.html import Child, Html, element, joined, name_of
-from frame_store.shared import counted_in_groups
+from frame_store.shared import counted_in_groups, without_controls
 
 MAX_NAMED: Final = 8
 
@@ -79,6 +80,7 @@ def answers(report: CacheReport) -> Html:
         ("Is it right?", _right(report)),
         ("How good are the pictures?", _fidelity(report)),
         ("What does it cost?", _cost(report)),
+        ("Where does it come from?", _origin(report)),
         ("Which sampler should I take?", _sampler(report)),
         ("How do I load it?", [link("load", "Copy the snippet"), "."]),
     ]
@@ -104,7 +106,6 @@ def _what(report: CacheReport) -> Child:
             f" Each is stored for {len(report.cameras)} cameras: ",
             names,
             ". ",
-            *(f"{sentence} " for sentence in _grown(report)),
             _columns_text(report),
         ]
     sentences.append(f"Each is {height} x {width} pixels (height x width), {_pixel_text(leader)}.")
@@ -113,23 +114,51 @@ def _what(report: CacheReport) -> Child:
             f"The videos have {counted_in_groups(summary.num_frames_decoded, 'frame')} that decode; "
             f"{summary.num_frames_stored:,} of them were kept."
         )
-    sentences += _grown(report)
     return [" ".join(sentences), " ", _columns_text(report)]
 
 
-def _grown(report: CacheReport) -> list[str]:
-    """Sentences about a cache that grew, or lost videos."""
-    leader, summary = report.leader, report.leader.summary
-    sentences = []
-    if len(leader.generations) > 1:
-        sentences.append(f"The cache grew in {counted_in_groups(len(leader.generations), 'generation')}.")
+def _origin(report: CacheReport) -> Child:
+    """When it was written, from what, and how it grew; also where nothing of the kind happened."""
+    leader, record, summary = report.leader, report.record, report.leader.summary
+    sentences = [f"Its newest manifest was written on {record.written} UTC, by the date of the file."]
+    if record.seconds:
+        steps = ", ".join(f"{name} {duration_text(seconds)}" for name, seconds in record.seconds)
+        total = duration_text(sum(seconds for _, seconds in record.seconds))
+        what = "The last append" if record.is_append else "The build"
+        sentences.append(f"{what} took {total} ({steps}), by the report beside the cache.")
+    else:
+        sentences.append("How long the build took is not known: its report does not lie beside the cache.")
+    sentences.append(
+        "The cache does not record where its videos lie."
+        if record.source is None
+        else f"For this page the videos were looked for in {without_controls(record.source)}."
+    )
+    number = len(leader.generations)
+    if number > 1:
+        sentences.append(f"The cache grew in {counted_in_groups(number, 'generation')}.")
+    elif leader.generations and leader.generations[0].num_parts > 1:
+        sentences.append(
+            f"It has one generation, joined from {counted_in_groups(leader.generations[0].num_parts, 'build')}."
+        )
+    else:
+        sentences.append("It has one generation, from one build.")
     if summary is not None and summary.num_forgotten:
         verb = "lies" if summary.num_forgotten == 1 else "lie"
         sentences.append(
             f"{counted_in_groups(summary.num_forgotten, 'forgotten video')} with "
             f"{counted_in_groups(summary.num_frames_forgotten, 'frame')} still {verb} on disk; readers leave them out."
         )
-    return sentences
+    elif summary is not None:
+        sentences.append("No video is forgotten.")
+    if report.num_superseded:
+        sentences.append(
+            f"{counted_in_groups(report.num_superseded, 'superseded folder')}, with "
+            f"{bytes_text(report.num_superseded_bytes)} still on disk."
+        )
+    else:
+        sentences.append("No folder is superseded.")
+    sentences.append("Whether videos are new, changed or gone since was not looked at:")
+    return [" ".join(sentences), " ", element("code", "cache-info CACHE --against SOURCE"), " tells."]
 
 
 def _columns_text(report: CacheReport) -> Child:
@@ -156,13 +185,17 @@ def _right(report: CacheReport) -> Child:
             continue
         text = verdicts_text(camera.summary, noun=report.noun)
         lines.append([*where, text if where else text[0].upper() + text[1:], "."])
-        damaged = [_damaged_line(video, number) for video in camera.videos if video.needs_attention]
-        total = camera.summary.num_damaged + camera.summary.num_unreadable
-        named = damaged[:MAX_NAMED]
-        if total > len(named):
-            named.append(f"and {counted_in_groups(total - len(named), 'other')} like these")
-        if named:
-            lines.append(plain_list(named))
+        if extent := extent_text(camera.summary):
+            lines.append(element("b", extent))
+        lines += damaged_list(camera, number)
+        if camera.summary.num_not_whole and any(video.needs_attention for video in report.leader.videos):
+            lines.append(
+                [
+                    "A loader gives doubtful frames like all others: ",
+                    link("damage", "how to leave them out, and what else to do"),
+                    ".",
+                ]
+            )
         if (found := findings_list(camera.summary)) is not None:
             lines.append(found)
     if not report.problems:
@@ -171,21 +204,6 @@ def _right(report: CacheReport) -> Child:
             "their bytes were not compared (cache-verify does that)."
         )
     return [element("div", line) for line in lines]
-
-
-def _damaged_line(video: VideoFacts, number: int) -> Child:
-    line = video.time_line
-    where = ""
-    if line is not None and line.marks:
-        damage = [mark for mark in line.marks if mark.kind == "damage"] or list(line.marks)
-        where = damage[0].text
-        if len(damage) > 1:
-            where += f" (and {counted_in_groups(len(damage) - 1, 'other place')})"
-    return [
-        link(video_anchor(video, number), name_of(video.path)),
-        f", {video.verdict}: ",
-        where or video.reason or "",
-    ]
 
 
 def _fidelity(report: CacheReport) -> Child:
@@ -205,11 +223,16 @@ def _fidelity(report: CacheReport) -> Child:
                     f"{camera.encoding}: PSNR {facts.recorded.psnr_db_of_mean_error:.1f} dB over "
                     f"{counted_in_groups(facts.recorded.num_frames_sampled, 'sampled frame')}. The worst of them has ",
                     worst,
-                    " (above 40 dB, differences are hard to see). ",
+                    " (above 40 dB, differences are hard to see). This measures the storage alone: it compares with "
+                    "what the decoder gave, so damage of the videos does not count."
+                    if camera.summary is not None and camera.summary.num_not_whole
+                    else " (above 40 dB, differences are hard to see). This compares with what the decoder gave.",
                 ]
             )
         if facts.why_none is not None and not facts.is_exact:
             lines.append([*where, link("fidelity", "No original is shown"), f". {facts.why_none}"])
+        if (worst_picture := worst_picture_part(camera)) is not None:
+            lines.append(worst_picture)
         if facts.compared:
             one = facts.compared[0]
             compared = counted_in_groups(facts.num_compared, "frame")
@@ -238,7 +261,7 @@ def _cost(report: CacheReport) -> Child:
     text = f"{bytes_text(report.num_bytes)} on disk, {bytes_text(report.num_bytes / num_frames)} a frame."
     ratio = raw / (report.num_bytes or 1)
     text += f" The same frames as raw pixels are {bytes_text(raw)} ({bytes_text(raw / num_frames)} a frame)"
-    text += f", {three_digits(ratio)} times as much." if ratio > 1.05 else "."
+    text += f", {three_digits(ratio)} times the cache." if ratio > 1.05 else "."
     if report.num_superseded_bytes:
         text += (
             f" Another {bytes_text(report.num_superseded_bytes)} are of folders that newer versions replaced; "
@@ -246,7 +269,11 @@ def _cost(report: CacheReport) -> Child:
         )
     summary = leader.summary
     if summary is not None and summary.num_source_bytes and len(report.cameras) == 1:
-        text += f" The videos have {bytes_text(summary.num_source_bytes)}."
+        times = report.num_bytes / summary.num_source_bytes
+        compared = f"{three_digits(times)} times" if times >= 1 else f"{three_digits(100 * times)}% of"
+        text += (
+            f" The videos have {bytes_text(summary.num_source_bytes)}: the cache has {compared} their bytes."
+        )
     values = dict(leader.settings)
     kept = ""
     if values.get("fps", "none") != "none":
@@ -273,12 +300,16 @@ def _sampler(report: CacheReport) -> Child:
         if sampling.is_of_all_frames
         else "an estimate from a few frames"
     )
+    left_out = sampling.best.num_left_out
     return [
         "Take ",
         element("code", options),
-        f". It has no bias, and {sampling.why}. This is {how}, and holds where the disk is fast enough for single "
-        "frames; ",
-        element("code", "cache-bias --plan"),
+        f". It has no bias: over many epochs each frame is shown equally often. And {sampling.why}. This is {how}. ",
+        f"An epoch leaves out {counted_in_groups(left_out, 'frame')} that would fill no batch. "
+        if left_out
+        else None,
+        "On a disk that is slow with single frames another sampler may be better: ",
+        element("code", "cache-bias CACHE --plan"),
         " measures yours. ",
         link("samplers", "Compare the samplers"),
         ".",

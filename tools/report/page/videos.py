@@ -4,15 +4,20 @@ from collections.abc import Sequence
 from typing import Final
 
 from frame_cache_tools.report.data import CameraFacts, MarkKind, VideoFacts, VideosSummary
+from frame_cache_tools.report.page.damage import loss_text, video_anchor
 from frame_cache_tools.report.page.drawings import bars_table, marks_legend, marks_list, time_line_figure
 from frame_cache_tools.report.page.parts import Mood, badge, box, folded, link, plain_list
-from frame_cache_tools.report.page.wording import duration_text, percent_text, seconds_text, three_digits
+from frame_cache_tools.report.page.wording import duration_text, percent_text, rate_text, seconds_text
 
 from frame_store.html import Child, Html, element, joined, name_of
 from frame_store.shared import counted_in_groups
 
 MAX_OPEN: Final = 24
-"""Videos that stand on the page unfolded."""
+"""Videos that are not whole that stand on the page unfolded."""
+MAX_NOTED_OPEN: Final = 4
+"""Whole videos with notes or marks that do."""
+MAX_PLAIN_OPEN: Final = 4
+"""Other whole videos that do."""
 _MOODS: Final[dict[str | None, tuple[str, Mood]]] = {
     "whole": ("whole", "ok"),
     "damaged": ("damaged", "bad"),
@@ -20,20 +25,14 @@ _MOODS: Final[dict[str | None, tuple[str, Mood]]] = {
     None: ("not decoded yet", "warn"),
 }
 MAX_NOTES: Final = 6
-MAX_OVERVIEW: Final = 16
-"""Pictures at the top of the page."""
-
-
-def video_anchor(video: VideoFacts, number: int = 0) -> str:
-    """Where links to a video of camera `number` lead."""
-    return f"video-{number}-{video.video_id}"
+MAX_OVERVIEW: Final = 12
+"""Pictures at the top of the page, spread evenly over the videos that are shown."""
 
 
 def video_card(video: VideoFacts, *, number: int = 0) -> Html:
     """A video: what it is, its time line with what is wrong, and its contact sheet."""
     words, mood = _MOODS[video.verdict]
     line = video.time_line
-    has_marks = line is not None and any(mark.kind == "damage" for mark in line.marks)
     return element(
         "article",
         element(
@@ -42,12 +41,12 @@ def video_card(video: VideoFacts, *, number: int = 0) -> Html:
             badge(words, mood),
             element("span", _numbers(video), class_="soft"),
         ),
-        element("p", video.reason) if video.reason is not None and not has_marks else None,
+        element("p", element("b", _loss_of(video))) if video.needs_attention else None,
         None if line is None else time_line_figure(line, name=video.path),
         None if line is None else marks_list(line),
         contact_sheet(video),
         None if video.problem is None else box("bad", f"Pictures are missing: {video.problem}"),
-        _notes(video, with_reason=has_marks),
+        _notes(video),
         id=video_anchor(video, number),
         class_="video attention" if video.needs_attention else "video",
     )
@@ -62,7 +61,7 @@ def _numbers(video: VideoFacts) -> str:
     if video.seconds is not None:
         parts.append(duration_text(video.seconds))
     if video.fps is not None:
-        parts.append(f"{three_digits(video.fps)} fps")
+        parts.append(rate_text(video.fps))
     if video.width and video.height:
         parts.append(f"{video.width} x {video.height}")
     if video.codec is not None:
@@ -70,20 +69,28 @@ def _numbers(video: VideoFacts) -> str:
     return ", ".join(parts)
 
 
-def _notes(video: VideoFacts, *, with_reason: bool) -> Html | None:
-    notes: list[Child] = [video.reason] if with_reason else []
+def _loss_of(video: VideoFacts) -> str:
+    text = loss_text(video) if video.verdict == "damaged" else video.reason or ""
+    return text[:1].upper() + text[1:] + "."
+
+
+def _notes(video: VideoFacts) -> Html | None:
+    """What else is known, one fact a line."""
+    notes: list[Child] = []
+    if video.verdict == "damaged" and video.reason is not None:
+        notes.append(video.reason.split("; not to be trusted", 1)[0])
     notes += video.notes[:MAX_NOTES]
+    if len(video.notes) > MAX_NOTES:
+        notes.append(f"and {counted_in_groups(len(video.notes) - MAX_NOTES, 'other note')}")
     if video.file is not None:
         notes.append(joined("a stretch of the file ", name_of(video.file)))
     if video.fidelity is not None and video.fidelity.psnr_db_worst_frame is not None:
         notes.append(
-            f"PSNR {video.fidelity.psnr_db_of_mean_error:.1f} dB over "
+            f"PSNR of the storage {video.fidelity.psnr_db_of_mean_error:.1f} dB over "
             f"{counted_in_groups(video.fidelity.num_frames_sampled, 'sampled frame')}, worst "
             f"{video.fidelity.psnr_db_worst_frame:.1f} dB"
         )
-    if len(video.notes) > MAX_NOTES:
-        notes.append(f"and {counted_in_groups(len(video.notes) - MAX_NOTES, 'other note')}")
-    return None if not notes else element("p", joined(notes, between="; "), class_="soft")
+    return element("ul", [element("li", note) for note in notes], class_="notes") if notes else None
 
 
 def contact_sheet(video: VideoFacts) -> Html | None:
@@ -127,8 +134,15 @@ def videos_part(camera: CameraFacts, *, number: int = 0, noun: str = "video") ->
     kinds: set[MarkKind] = {
         mark.kind for video in camera.videos if video.time_line is not None for mark in video.time_line.marks
     }
-    cards = [video_card(video, number=number) for video in camera.videos]
-    first, others = cards[:MAX_OPEN], cards[MAX_OPEN:]
+    wrong, noted, plain = _sorted_out(camera.videos)
+    groups = [
+        _group(videos, number, at_most=at_most, others=others)
+        for videos, at_most, others in (
+            (wrong, MAX_OPEN, f"other {noun} that is not whole|other {noun}s that are not whole"),
+            (noted, MAX_NOTED_OPEN, f"other {noun} with notes|other {noun}s with notes"),
+            (plain, MAX_PLAIN_OPEN, f"other whole {noun} without a note|other whole {noun}s without a note"),
+        )
+    ]
     without = sum(
         not video.sheet and video.num_frames_stored > 0 and video.problem is None for video in camera.videos
     )
@@ -138,9 +152,31 @@ def videos_part(camera: CameraFacts, *, number: int = 0, noun: str = "video") ->
         else None,
         element("p", shown_text_of(camera.summary, camera.videos, noun=noun)),
         marks_legend(sorted(kinds)),
-        first,
-        folded(f"Show {counted_in_groups(len(others), f'other {noun}')}", others) if others else None,
+        groups,
     )
+
+
+def _sorted_out(
+    videos: Sequence[VideoFacts],
+) -> tuple[list[VideoFacts], list[VideoFacts], list[VideoFacts]]:
+    """Videos that are not whole; others of which something is to be said; the rest."""
+    wrong: list[VideoFacts] = []
+    noted: list[VideoFacts] = []
+    plain: list[VideoFacts] = []
+    for video in videos:
+        has_marks = video.time_line is not None and bool(video.time_line.marks)
+        (wrong if video.needs_attention else noted if video.notes or has_marks else plain).append(video)
+    return wrong, noted, plain
+
+
+def _group(videos: Sequence[VideoFacts], number: int, *, at_most: int, others: str) -> Child:
+    """The cards of some videos; those beyond the first ones are folded away."""
+    cards = [video_card(video, number=number) for video in videos]
+    more = len(cards) - at_most
+    if more <= 1:  # a fold takes as much room as a card
+        return cards
+    noun, plural = others.split("|")
+    return [*cards[:at_most], folded(f"Show {counted_in_groups(more, noun, plural)}", cards[at_most:])]
 
 
 def shown_text_of(summary: VideosSummary, videos: Sequence[VideoFacts], *, noun: str = "video") -> str:
@@ -149,7 +185,7 @@ def shown_text_of(summary: VideosSummary, videos: Sequence[VideoFacts], *, noun:
     all_attention = summary.num_damaged + summary.num_unreadable
     hidden = summary.num_videos - len(videos)
     if not hidden:
-        order = "; those that are not whole come first" if attention else ""
+        order = "; those that are not whole come first, the worst of them at the top" if attention else ""
         if summary.num_videos == 1:
             return f"The only {noun} of the cache."
         return f"All {counted_in_groups(summary.num_videos, noun)} of the cache{order}."
@@ -209,7 +245,7 @@ def findings_list(summary: VideosSummary) -> Html | None:
         f"{counted_in_groups(count, noun)} {what}"
         for count, noun, what in (
             (summary.num_frames_corrupt, "frame", "flagged corrupt by the decoder"),
-            (summary.num_frames_missing, "packet", "in damaged stretches gave no frame"),
+            (summary.num_packets_missing, "packet", "in damaged stretches gave no frame"),
             (summary.num_videos_with_gaps, "video", "with times without frames"),
             (summary.num_noted, "whole video", "with notes"),
         )
@@ -218,7 +254,8 @@ def findings_list(summary: VideosSummary) -> Html | None:
     if summary.num_frames_duplicate:
         lines.append(
             f"{counted_in_groups(summary.num_frames_duplicate, 'frame')} equal to the frame before "
-            f"({percent_text(summary.num_frames_duplicate / decoded)} of those that decode), in "
-            f"{counted_in_groups(summary.num_videos_with_duplicates, 'video')}"
+            f"({percent_text(summary.num_frames_duplicate / decoded)}), in "
+            f"{counted_in_groups(summary.num_videos_with_duplicates, 'video')}: still scenes, or frames that were "
+            "repeated; harmless, but they add nothing new. Frames of different videos are not compared"
         )
     return plain_list(lines) if lines else None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from frame_cache_tools.report.data import CacheReport
+from frame_cache_tools.report.page.damage import what_to_do_part
 from frame_cache_tools.report.page.parts import link, section, warnings_box
 from frame_cache_tools.report.page.sections import (
     build_part,
@@ -32,6 +33,10 @@ def page_of_cache(report: CacheReport) -> str:
     parts: list[tuple[str, str, Child]] = [("answers", "In one minute", answers(report))]
     if report.problems:
         parts.append(("problems", "Damage of the cache", warnings_box("Found:", report.problems)))
+    if any(camera.summary is not None and camera.summary.num_not_whole for camera in report.cameras) and any(
+        video.needs_attention for video in report.leader.videos
+    ):
+        parts.append(("damage", "What to do about the damage", what_to_do_part(report)))
     for number, camera in enumerate(report.cameras):
         suffix = f"-{number}" if camera.name is not None else ""
         title = f"{report.noun.capitalize()}s"

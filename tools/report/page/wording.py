@@ -47,6 +47,15 @@ def duration_text(seconds: float) -> str:
     return f"{int(seconds // 3600):,} h {int(seconds % 3600 // 60)} min"
 
 
+def rate_text(fps: float) -> str:
+    """A frame rate.
+
+    >>> rate_text(30000 / 1001), rate_text(30.0)
+    ('29.97 fps', '30 fps')
+    """
+    return f"{round(fps, 2):.12g} fps"
+
+
 def seconds_text(seconds: float | None) -> str:
     """A moment of a video; empty if it is not known."""
     return "" if seconds is None else f"{seconds:.2f} s"
