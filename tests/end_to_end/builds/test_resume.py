@@ -249,7 +249,7 @@ def test_an_unfinished_build_of_a_cropped_aspect_is_resumed(folder, tmp_path):
 def test_frames_of_an_interrupted_run_count_for_no_speed(tmp_path):
     videos = tiny_folder(tmp_path / "videos", simple_specs(2, num_frames=5)).path
     asked = (videos, "--out", tmp_path / "cache", "--size", "64", "--workers", "1")
-    with patch("cache_builder.build.pipeline.gather", side_effect=KeyboardInterrupt):
+    with patch("cache_builder.build.making.gather", side_effect=KeyboardInterrupt):
         assert run_here(*asked).exit_code == EXIT_INTERRUPTED
     resumed = run_here(*asked).stdout
     assert "13 frames decoded by this run and an interrupted one; this run took " in resumed

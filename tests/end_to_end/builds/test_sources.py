@@ -149,7 +149,7 @@ class TestSeveralSources:
         wanted = digests(places / "made")
         shutil.rmtree(places / "made")
         (places / "list.txt").write_text("one/a.mp4\none/b.mp4\ntwo/a.mp4\n")
-        with patch("cache_builder.build.pipeline.gather", side_effect=KeyboardInterrupt):
+        with patch("cache_builder.build.making.gather", side_effect=KeyboardInterrupt):
             assert run(places / "list.txt", *asked).exit_code == 130
         (places / "list.txt").write_text("two/a.mp4\none/b.mp4\none/a.mp4\n")
         refused = run(places / "list.txt", *asked)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from cache_builder.build import pipeline, run_build
+from cache_builder.build import making, pipeline, run_build
 from cache_builder.errors import OutputError, VideosNotWholeError
 from cache_builder.plan import claimed_seconds
 from cache_builder.settings import BuildSettings, resolve
@@ -161,7 +161,8 @@ def test_any_number_of_workers_and_any_interruption_gives_the_same_bytes(written
     # The second camera, the columns and the manifest are where the build stops.
     for number, name in enumerate(("gather", "write_dataset_columns", "sync_tree", "publish_folder")):
         output = tmp_path / f"stopped{number}"
-        real = getattr(pipeline, name)
+        module = making if name == "gather" else pipeline
+        real = getattr(module, name)
         calls = []
 
         def stop(*args, real=real, name=name, calls=calls, **kwargs):
@@ -171,7 +172,7 @@ def test_any_number_of_workers_and_any_interruption_gives_the_same_bytes(written
             return real(*args, **kwargs)
 
         with monkeypatch.context() as patched:
-            patched.setattr(pipeline, name, stop)
+            patched.setattr(module, name, stop)
             with pytest.raises(KeyboardInterrupt):
                 build(contents, output, *settings())
         assert not output.exists()
