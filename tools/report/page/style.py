@@ -17,7 +17,7 @@ STYLE: Final = InlineStyle(
 *{box-sizing:border-box}
 html{scroll-behavior:smooth}
 @media (prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
-body{margin:0;background:var(--bg);color:var(--text);
+body{margin:0;overflow-wrap:break-word;background:var(--bg);color:var(--text);
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 header,main,footer{max-width:1180px;margin:0 auto;padding:0 16px}
 header{padding-top:24px}
