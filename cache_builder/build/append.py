@@ -29,6 +29,7 @@ from cache_builder.build.task import BuildTask
 from cache_builder.columns import read_dataset
 from cache_builder.content_order import MadeOrder, made_order
 from cache_builder.errors import OutputError, VideosNotWholeError
+from cache_builder.findings import find_copies_of
 from cache_builder.folder_scan import scanned_files
 from cache_builder.growing import (
     AppendRequest,
@@ -357,6 +358,7 @@ class Append:
             num_videos_checked=len(compared.grown),
             forgotten=[paths[video_id].path for video_id in sorted(gone)],
             taken_back=[paths[video_id].path for video_id in growth.take_back],
+            copies=find_copies_of((paths[video_id] for video_id in left), made[0][1]) if num_new else [],
             absent=[name for name in compared.absent if cache.live[name] not in gone],
             has_content_order=bool(cache.manifest.content_orders),
             columns_to_write=[] if growth.new is not None else self._columns_to_write(),

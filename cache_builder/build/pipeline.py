@@ -74,9 +74,11 @@ def run_build(
         contents = look_into(sources, not_counted=workspace.own_places)
         backend = usable_backend(options, progress or NoProgress())
         workspace.require_own_files()
+        remedy = "give {--out} a place that can be written"
         if append is not None and _is_there(output):
             require_cache(output)  # before a lock is written beside a part of a cache
-        with workspace.locked(if_not_writable="give {--out} a place that can be written"):
+            remedy = "copy the cache to a place that can be, and append there"
+        with workspace.locked(if_not_writable=remedy):
             return _Build(
                 contents=contents,
                 workspace=workspace,

@@ -42,6 +42,8 @@ class AppendSummary(msgspec.Struct, frozen=True, kw_only=True):
     forgotten: list[str]
     taken_back: list[str]
     """Videos that were forgotten, and that the sources have unchanged."""
+    copies: list[list[str]]
+    """[added video, video of the cache], where both files are byte for byte the same, as after a renaming."""
     absent: list[str]
     """Videos of the cache that the sources do not have. They stay."""
     num_column_problems: int
@@ -311,9 +313,17 @@ def _append_lines(report: BuildReport, append: AppendSummary) -> list[str]:
     ):
         if paths:
             lines.append(f"{what}: {counted(len(paths), 'video')} ({_some(paths)})")
+    if append.copies:
+        copies = [" = ".join(map(repr, paths)) for paths in append.copies]
+        more = ", ..." if len(copies) > _MAX_COPIES_TOLD else ""
+        lines.append(
+            f"added, and byte for byte the same as a video of the cache: {len(copies)} "
+            f"({', '.join(copies[:_MAX_COPIES_TOLD])}{more}); both count; leave one out of the sources and --forget it"
+        )
     were = "was" if append.num_videos_there == 1 else "were"
     kept = f"{counted(append.num_videos_there, 'video')} of the sources {were} there already"
-    status = "" if append.num_videos_added else f"{report.status}, "
+    if_none_added = "already complete, " if report.status == "already complete" else "now "
+    status = "" if append.num_videos_added else if_none_added
     lines.append(
         f"{report.output}: {status}{counted(append.num_videos, 'video')} with {counted(append.num_frames, 'frame')}; "
         f"{kept}"

@@ -1,6 +1,6 @@
 """The findings of a build about its videos: damage, gaps, copies, and the verdict."""
 
-from cache_builder.findings.copies import content_of, find_copies, with_copies_noted
+from cache_builder.findings.copies import content_of, find_copies, find_copies_of, with_copies_noted
 from cache_builder.findings.episode import DecodedEpisode, EpisodeFile
 from cache_builder.findings.fidelity import joined_fidelity, measured_fidelity
 from cache_builder.findings.frame_notes import FrameNotes
@@ -22,6 +22,7 @@ __all__ = [
     "UnitReceipt",
     "content_of",
     "find_copies",
+    "find_copies_of",
     "joined_fidelity",
     "measured_fidelity",
     "output_pts_seconds",

@@ -20,6 +20,21 @@ def find_copies(videos: Iterable[tuple[str, str | None]]) -> list[list[str]]:
     return [paths for paths in paths_of.values() if len(paths) > 1]
 
 
+def find_copies_of(there: Iterable[VideoEntry], new: Iterable[VideoEntry]) -> list[list[str]]:
+    """[path of a new video, path of the first video there of the same content], for each new video that has one."""
+    first_there: dict[str, str] = {}
+    for entry in there:
+        content = content_of(entry)
+        if content is not None:
+            first_there.setdefault(content, entry.path)
+    contents = [(entry.path, content_of(entry)) for entry in new]
+    return [
+        [path, first_there[content]]
+        for path, content in contents
+        if content is not None and content in first_there
+    ]
+
+
 def content_of(entry: VideoEntry) -> str | None:
     """What a video's frames are: its file's SHA-256, and its frames there; None where no frame of it is known."""
     if entry.verdict == "unreadable":

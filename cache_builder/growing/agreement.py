@@ -54,8 +54,16 @@ def require_same_cameras(cache: LiveCache, contents: SourceContents) -> None:
     if there != asked:
         raise OutputError(
             f"{cache.path}: has {_cameras_text(there)}, the sources have {_cameras_text(asked)}; an append needs the "
-            "same cameras"
+            f"same cameras{_remedy(there, asked)}"
         )
+
+
+def _remedy(there: Sequence[str | None], asked: Sequence[str | None]) -> str:
+    if asked == (None,):
+        return ": give {--camera-pattern} as the build did, or the data set that it was built from"
+    if there == (None,):
+        return ": leave out {--camera-pattern}"
+    return ""
 
 
 def _cameras_text(cameras: Sequence[str | None]) -> str:
@@ -82,7 +90,7 @@ def require_same_settings(cache: LiveCache, given: BuildSettings, contents: Sour
             listed(
                 f"{cache.path}: was built with other settings, and an append takes the cache's own",
                 lines,
-                "leave these out, or build all videos anew with {--overwrite}",
+                "leave these out, or build all videos anew with {--overwrite} in place of {--append}",
             )
         )
 
@@ -143,6 +151,6 @@ def require_same_versions(cache: LiveCache, decoders: DecoderChoice) -> None:
             listed(
                 f"{cache.path}: was built with other versions of libraries, which may decode and encode otherwise",
                 [*dict.fromkeys(lines)],
-                "install those versions, or build all videos anew with {--overwrite}",
+                "install those versions, or build all videos anew with {--overwrite} in place of {--append}",
             )
         )

@@ -128,8 +128,8 @@ def changed_error(cache: LiveCache, changed: Mapping[str, str]) -> OutputError:
             f"{cache.path}: {counted(len(changed), 'video')} changed since the cache has "
             f"{'it' if len(changed) == 1 else 'them'}",
             [f"{without_controls(name)}: {problem}" for name, problem in changed.items()],
-            f"{{--forget}} with {first!r} takes the new file in place of the old frames, whose ids stay unused; or "
-            "build all videos anew with {--overwrite}",
+            f"put the old file back; {{--forget}} with {first!r} takes the new file in place of the old frames, whose "
+            "ids stay unused; or build all videos anew with {--overwrite} in place of {--append}",
         )
     )
 

@@ -39,7 +39,7 @@ def forget_videos(cache: Path | str, paths: str | Sequence[str]) -> ForgetReport
 
     Args:
         cache: path of the cache.
-        paths: of the videos, as `cache-info --list` shows them; for episodes, their names.
+        paths: of the videos, as `cache-info --videos` shows them; for episodes, their names.
 
     Raises:
         ConfigError: the cache has no such video, or none would be left.
@@ -103,9 +103,9 @@ def ids_to_forget(cache: LiveCache, paths: Iterable[str]) -> list[int]:
             near = difflib.get_close_matches(
                 path, [*cache.live][:_MAX_NAMES_COMPARED], n=_NUM_NAMES_TOLD, cutoff=0.0
             )
-            shown = ", ".join(repr(without_controls(name)) for name in near)
+            shown = ", ".join(map(repr, near))
             raise ConfigError(
-                f"{{--forget}}: {cache.path} has no video {without_controls(path)!r}; its "
+                f"{{--forget}}: {cache.path} has no video {path!r}; its "
                 f"{counted(len(cache.live), 'video')} are like {shown}"
             )
     return sorted(ids)
@@ -128,8 +128,8 @@ def require_some_left(cache: LiveCache, ids: Iterable[int], *, num_new_frames: i
 
 def forget_text(report: ForgetReport) -> str:
     """The report for a terminal."""
-    lines = [f"  {without_controls(path)!r}: was forgotten already" for path in report.were_forgotten]
-    forgotten = ", ".join(repr(without_controls(path)) for path in report.forgotten[:8])
+    lines = [f"  {path!r}: was forgotten already" for path in report.were_forgotten]
+    forgotten = ", ".join(map(repr, report.forgotten[:8]))
     more = f" and {len(report.forgotten) - 8} more" if len(report.forgotten) > 8 else ""
     said = (
         f"forgot {counted(len(report.forgotten), 'video')} ({forgotten}{more})"

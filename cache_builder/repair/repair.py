@@ -131,7 +131,7 @@ def _repaired(
         return made
     if len(failures) == 1:
         raise failures[0]
-    raise RepairError("\n".join(map(str, failures)))
+    raise RepairError("\n".join(error.marked_text for error in failures))
 
 
 def _read_trees(cache: Path) -> list[CacheTree]:
@@ -146,6 +146,6 @@ def _read_trees(cache: Path) -> list[CacheTree]:
                 "last: cache-build --append, --forget or --columns, cache-compact, or cache-bias CACHE --write-order"
             ) from error
         raise RepairError(
-            f"{error}\nonly {manifest_name(0)} and {GENERATION_NAME} state what the other files must be; "
-            f"move {cache} away and {REBUILD}"
+            f"{error}\nonly {names[-1] if names else manifest_name(0)} and {GENERATION_NAME} state what the other "
+            f"files must be; move {cache} away and {REBUILD}"
         ) from error

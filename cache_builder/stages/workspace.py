@@ -153,7 +153,9 @@ class Workspace:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise OutputError(f"{self.output}: another process is writing it") from error
+                raise OutputError(
+                    f"{self.output}: another process is writing it; give the same command again when it has ended"
+                ) from error
             self._remove_temporaries()
             try:
                 yield

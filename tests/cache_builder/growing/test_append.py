@@ -113,7 +113,8 @@ def test_existing_videos_are_not_read_unless_their_time_differs_or_all_are_to_be
     truncate_file(here / "videos" / "v2.mp4", 0.5)
     (here / "c.scan").unlink()
     with pytest.raises(
-        OutputError, match=r"v2.mp4: \d+ bytes recorded, \d+ found; forget with 'v2.mp4' takes"
+        OutputError,
+        match=r"v2.mp4: \d+ bytes recorded, \d+ found; put the old .*; forget with 'v2.mp4' takes",
     ):
         append(here)
     before = digests(here / "c")
@@ -228,8 +229,9 @@ def test_forgotten_videos_are_replaced_in_one_version_and_taken_back_without_dec
     build_cache(here / "videos", here / "c", **SETTINGS)
     compared = run(here / "c", "--against", here / "videos", command=info())
     assert "its 4 videos, unchanged" in compared.stdout
-    (here / "videos" / "v0.mp4").unlink()
+    (here / "videos" / "v0.mp4").rename(here / "videos" / "renamed.mp4")
     assert "v0.mp4: in the cache" in run(here / "c", "--against", here / "videos", command=info()).stdout
+    assert append(here).append.copies == [["renamed.mp4", "v0.mp4"]]
 
 
 def info():

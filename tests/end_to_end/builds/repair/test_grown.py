@@ -10,6 +10,7 @@ from cache_builder import build_cache, write_content_order
 from cache_builder.compaction import compact_cache
 from cache_builder.errors import RepairError, VideosNotWholeError
 from cache_builder.repair import repair_cache
+from cache_builder.setting_names import as_flag
 from frame_store.manifest import read_manifest, read_tree
 from frame_store.verify import verify_store
 from tests.end_to_end.builds.repair.repairs import flip
@@ -68,6 +69,9 @@ def test_damage_in_every_generation_is_undone(cache, videos):
     harmed |= {entry.file.name for entry in tree.manifest.content_orders}
     for name in harmed:
         flip(cache / name)
+    with pytest.raises(RepairError) as refused:
+        repair_cache(cache, workers=1)
+    assert refused.value.text(as_flag).count("give what it was built from: --videos SOURCE") == len(VIDEOS)
     made = repair_cache(cache, videos / "all", workers=1)
     assert {entry.name for entry in made} == harmed
     assert digests(cache) == before
