@@ -28,7 +28,7 @@ def cache_compact(
 
     Payloads are copied as they are. Frames keep their ids, and stores that are open go on reading.
     """
-    with exit_codes(), shown_progress() as progress:
+    with exit_codes(resumes=not dry_run), shown_progress() as progress:
         report = compact_cache(
             cache,
             join_all=join_all,

@@ -56,7 +56,8 @@ def content_order_text(entry: ContentOrderEntry) -> str:
     >>> sha256 = "0123456789abcdef" * 4
     >>> content_order_text(
     ...     ContentOrderEntry(
-    ...         generations=["gen-0123456789abcdef"],
+    ...         first_frame=0,
+    ...         num_frames=1000,
     ...         folder="content-0123456789abcdef",
     ...         sha256=sha256,
     ...         num_bytes=4128,

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from cache_builder import build_cache, estimate_build, forget_videos
+from cache_builder import build_cache, compact_cache, estimate_build, forget_videos
 from cache_builder.errors import ConfigError, OutputError, VideosNotWholeError
 from cache_builder.growing import publishing
 from frame_store import open_store
@@ -418,3 +418,29 @@ def test_a_version_that_is_there_when_it_is_created_leads_to_the_next_one(here, 
     monkeypatch.setattr(committing, "create_file", slow)
     append(here)
     assert (read_manifest(here / "c").version, len(read_manifest(here / "c").generations)) == (3, 2)
+
+
+def test_a_build_of_a_grown_caches_videos_finds_it_complete_before_and_after_compaction(here, pieces):
+    put(pieces, here / "videos", 1)
+    append(here)
+    for _ in range(2):
+        assert build_cache(here / "videos", here / "c", **SETTINGS).status == "already complete"
+        compact_cache(here / "c", join_all=True, workers=1)
+
+
+def test_a_manifest_that_is_created_leaves_no_second_name_that_a_later_one_could_write_through(
+    here, monkeypatch
+):
+    from frame_store.files import publishing as files
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files.Path, "unlink", killed)
+        patched.setattr(files, "sync_path", killed)
+        with pytest.raises(KeyboardInterrupt):
+            files.create_file(here / "made", b"first", scratch=here / "scratch")
+    with pytest.raises(FileExistsError):
+        files.create_file(here / "made", b"second", scratch=here / "scratch")
+    assert (here / "made").read_bytes() == b"first"
