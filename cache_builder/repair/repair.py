@@ -166,6 +166,6 @@ def _read_trees(cache: Path) -> list[CacheTree]:
                 "last: cache-build --append, --forget or --columns, cache-compact, or cache-bias CACHE --write-order"
             ) from error
         raise RepairError(
-            f"{error}\nonly {manifest_name(0)} and {GENERATION_NAME} state what the other files must be; "
+            f"{error}\nonly {names[-1] if names else manifest_name(0)} and {GENERATION_NAME} state what the other files must be; "
             f"move {cache} away and {REBUILD}"
         ) from error

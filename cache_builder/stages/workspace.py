@@ -10,6 +10,7 @@ CACHE.building/        everything of an unfinished build; removed when it is don
     cache/             the cache itself, in the making: gen-.../, and at last manifest-0000.json
                        with cameras, plan/, receipts/ and cache/ have a folder for each: camera-00/
 CACHE.columns.building/  columns in the making; removed when they are in the cache
+CACHE.content.building/  a content order in the making
 CACHE.compact.building/  generations that are joined, until they are in the cache; and folders that are being removed
 CACHE.scan             scan cache       CACHE.report.json  last report       CACHE.lock  held while building
 ```
