@@ -165,7 +165,8 @@ def _read_trees(cache: Path) -> list[CacheTree]:
                 f"{error}\nremove {names[-1]}, and the cache is what {names[-2]} states; then do again what was done "
                 "last: cache-build --append, --forget or --columns, cache-compact, or cache-bias CACHE --write-order"
             ) from error
+        newest = names[-1] if names else manifest_name(0)
         raise RepairError(
-            f"{error}\nonly {names[-1] if names else manifest_name(0)} and {GENERATION_NAME} state what the other files must be; "
+            f"{error}\nonly {newest} and {GENERATION_NAME} state what the other files must be; "
             f"move {cache} away and {REBUILD}"
         ) from error

@@ -378,6 +378,16 @@ class TestTwoPublishers:
             append(here)
         assert read_manifest(here / "c").version == 1
 
+    def test_a_video_is_taken_back_while_another_takes_its_path(self, here, pieces, race):
+        forget_videos(here / "c", "v0.mp4")
+        more = put(pieces, here / "more", 3)
+        shutil.copy2(pieces / "v5.mp4", more / "v0.mp4")
+        race(lambda: build_cache(more, here / "c", append=True, workers=1))
+        (here / "c.building").mkdir()  # `race` moves it aside
+        with pytest.raises(OutputError, match=r"another process has added 'v0.mp4' meanwhile"):
+            append(here)
+        assert [row.path for row in open_store(here / "c").videos].count("v0.mp4") == 1
+
     def test_both_append_the_same_or_forget(self, here, pieces, race):
         put(pieces, here / "videos", 1)
         race(lambda: append(here))
