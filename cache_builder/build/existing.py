@@ -61,7 +61,8 @@ class ExistingPart:
         for path in sorted(on_device_there.symmetric_difference(on_device)):
             before, now = ("a GPU", "the CPU") if path in on_device_there else ("the CPU", "a GPU")
             lines.append(f"video {path}: decoded by {before} there, by {now} now ({{--device}})")
-        if len(self.generations) == 1 and [*videos] != [*found] and not lines:
+        is_built_at_once = sum(len(generation.built_parts) for generation in self.generations) == 1
+        if is_built_at_once and [*videos] != [*found] and not lines:
             lines.append("the videos come in another order there")
         return lines
 

@@ -17,7 +17,8 @@ from frame_store import __version__
 @click.option(
     "--remove-superseded",
     is_flag=True,
-    help="Then remove the folders that the newest version does not need and no reader has open.",
+    help="Before joining and afterwards, remove the folders that the newest version does not need and no reader has "
+    "open.",
 )
 @click.option("--dry-run", is_flag=True, help="Change nothing, and say what would be done.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: the usable CPUs]")
@@ -28,7 +29,7 @@ def cache_compact(
 
     Payloads are copied as they are. Frames keep their ids, and stores that are open go on reading.
     """
-    with exit_codes(), shown_progress() as progress:
+    with exit_codes(resumes=not dry_run), shown_progress() as progress:
         report = compact_cache(
             cache,
             join_all=join_all,

@@ -30,8 +30,7 @@ def publish_columns(store: CacheStore, join: Join, *, workspace: Workspace) -> C
     tree, first_row = store.tree, store.source_order.first_row
     kept = _kept(tree, {column.name for column in join.columns})
     folders = ColumnFolders(workspace)
-    for number, each in enumerate(tree.generations):
-        first, end = each.entry.first_video, each.entry.end_video
+    for first, end, fingerprint in _stretches(tree, as_named=kept.damage is not None):
         rows = (int(first_row[first]), int(first_row[end]))
         folders.write(
             [
@@ -44,7 +43,7 @@ def publish_columns(store: CacheStore, join: Join, *, workspace: Workspace) -> C
                     for column in join.columns
                 ),
             ],
-            fingerprint=tree.alone(number).fingerprint,
+            fingerprint=fingerprint,
             num_rows=rows[1] - rows[0],
             first_video=first,
             num_videos=end - first,
@@ -68,6 +67,29 @@ def publish_columns(store: CacheStore, join: Join, *, workspace: Workspace) -> C
         notes=join.notes,
         problems=join.problems,
     )
+
+
+def _stretches(tree: CacheTree, *, as_named: bool) -> list[tuple[int, int, str]]:
+    """First video, end and fingerprint of each folder to write: of each generation.
+
+    With `as_named`, of each folder of columns that the cache has: generations may have been joined since.
+    """
+    if as_named:
+        named = [
+            (entry, tree.fingerprint_of_videos(entry.first_video, entry.num_videos))
+            for entry in tree.manifest.columns
+        ]
+        stretches = [
+            (entry.first_video, entry.first_video + entry.num_videos, fingerprint)
+            for entry, fingerprint in named
+            if fingerprint is not None
+        ]
+        if len(stretches) == len(named):
+            return stretches
+    return [
+        (each.entry.first_video, each.entry.end_video, tree.alone(number).fingerprint)
+        for number, each in enumerate(tree.generations)
+    ]
 
 
 def _part(column: JoinedColumn, rows: tuple[int, int]) -> ColumnContent:

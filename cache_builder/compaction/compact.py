@@ -46,8 +46,9 @@ def compact_cache(
     Args:
         cache: Path of the cache.
         join_all: Join all generations to one, whatever their sizes.
-        remove_superseded: Then remove the folders that the newest manifest no longer names, except for those that a
-            reader has open: generations that were joined, and earlier columns and content orders.
+        remove_superseded: Remove the folders that the newest manifest no longer names, before joining and afterwards,
+            except for those that a reader has open: generations that were joined, and earlier columns and content
+            orders.
         dry_run: Change nothing; the report states what would be done.
         workers: Processes that copy; None for the CPUs that this process may use.
         progress: Receives what is done; None for silence.
@@ -104,13 +105,17 @@ def _compacted(
             f"{output}: cannot be written; copy the cache to a place that can be, and join it there"
         )
     workspace.require_own_compaction()
+    removed: list[RemovedFolder] = []
+    kept: list[KeptFolder] = []
+    scratch = workspace.compaction / REMOVED_NAME
+    if removes:  # before joining, too: the joins may need the room
+        removed, kept = remove_superseded(output, scratch=scratch)
     before, start = _num_generations(output), time.monotonic()
     summaries = _join(workspace, join_all=join_all, workers=workers, progress=progress)
     seconds = time.monotonic() - start
-    removed: list[RemovedFolder] = []
-    kept: list[KeptFolder] = []
-    if removes:  # this process reads no version any more
-        removed, kept = remove_superseded(output, scratch=workspace.compaction / REMOVED_NAME)
+    if removes and summaries:  # this process reads no version any more
+        more, kept = remove_superseded(output, scratch=scratch)
+        removed += more
     workspace.clear_compaction()
     return CompactionReport(
         output=str(output),
@@ -159,11 +164,11 @@ def _join(workspace: Workspace, *, join_all: bool, workers: int, progress: Progr
     remove_stale_work(workspace.compaction, works, cache=output)
     if not works:
         return []
+    for work in works:
+        work.claim()
     _require_space(workspace, joins)
     progress.start("join", sum(join.num_frames for join in joins), "frames")
     made: dict[str | None, list[tuple[Join, str]]] = defaultdict(list)
-    for work in works:
-        work.claim()
     with JoinPool(num_workers=workers) as pool:
         for work in works:
             made[work.join.camera].append((work.join, work.write(pool, progress=progress.advance)))

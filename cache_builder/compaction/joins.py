@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import OutputError
-from cache_builder.stages import json_differences
+from cache_builder.stages import json_differences, version_differences
 from frame_store.errors import StoreFormatError
 from frame_store.manifest import (
     CacheManifest,
@@ -77,6 +77,18 @@ class Join:
         return sum(source.entry.num_videos for source in self.sources)
 
     @property
+    def library_versions(self) -> dict[str, str]:
+        """Of all sources, which agree; those of a GPU where one decoded some of any source."""
+        versions: dict[str, str] = {}
+        for source in self.sources:
+            versions |= {
+                name: found
+                for name, found in source.generation.library_versions.items()
+                if name not in versions
+            }
+        return versions
+
+    @property
     def num_bytes(self) -> int:
         """Bytes of the files of the sources, which are nearly those of the joined generation."""
         return sum(source.generation.num_bytes for source in self.sources)
@@ -103,17 +115,20 @@ def joins_of(tree: CacheTree, runs: Sequence[range]) -> list[Join]:
             frames_per_shard = sources[0].generation.frames_per_shard
         except StoreFormatError as error:
             raise OutputError(f"{sources[0].path}/{error}; such generations cannot be joined") from error
+        join = Join(tree=tree, sources=sources, frames_per_shard=frames_per_shard)
+        first, versions = sources[0].generation, join.library_versions
         for source in sources[1:]:
-            for name in ("seed", "config", "library_versions"):
-                differing = json_differences(
-                    getattr(sources[0].generation, name), getattr(source.generation, name), where=name
+            differing = [
+                *json_differences(first.seed, source.generation.seed, where="seed"),
+                *json_differences(first.config, source.generation.config, where="config"),
+                *version_differences(versions, source.generation.library_versions, where="library_versions"),
+            ]
+            if differing:
+                raise OutputError(
+                    f"{source.path}: {differing[0].partition(':')[0]} is not that of {sources[0].folder}; only "
+                    "generations of the same settings and library versions are joined"
                 )
-                if differing:
-                    raise OutputError(
-                        f"{source.path}: {differing[0].partition(':')[0]} is not that of {sources[0].folder}; only "
-                        "generations of the same settings and library versions are joined"
-                    )
-        joins.append(Join(tree=tree, sources=sources, frames_per_shard=frames_per_shard))
+        joins.append(join)
     return joins
 
 

@@ -17,7 +17,7 @@ from frame_store.errors import StoreError
 from frame_store.files import sync_path
 from frame_store.manifest import ClaimedManifest, ManifestInUseError, read_manifest
 from frame_store.names import manifest_name
-from frame_store.shared import raise_if_out_of_files
+from frame_store.shared import further_descriptors, raise_if_out_of_files
 
 
 class RemovedFolder(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +61,9 @@ def remove_superseded(cache: Path, *, scratch: Path) -> tuple[list[RemovedFolder
     folders = superseded_folders(cache)
     if folders:
         naming = _naming_versions(cache)
-        with ExitStack() as claimed:
+        # A folder may be named by as many versions as there are, and all of them are locked at once.
+        num_locks = len({version for found in folders for version in naming[found.folder]})
+        with further_descriptors(num_locks), ExitStack() as claimed:
             states: dict[int, str | None] = {}
             for found in folders:
                 for version in naming[found.folder]:

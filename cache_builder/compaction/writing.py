@@ -72,8 +72,9 @@ class JoinWork:
                 shutil.rmtree(self.folder)
             self._receipts.mkdir(parents=True)
             write_file(identity_path, identity)
-        is_superseded = self.join.folder in self.join.tree.manifest.superseded
-        if not self.made.exists() and self._target.exists() and not is_superseded:
+        newest = read_manifest(self.join.tree.store_path)
+        is_named = self.join.folder in {*newest.folders, *newest.superseded}
+        if not self.made.exists() and self._target.exists() and not is_named:
             self._target.rename(self.made)
         self.made.mkdir(exist_ok=True)
         container = self.join.tree.common.container
@@ -116,11 +117,9 @@ class JoinWork:
         generation = Generation(
             **{
                 name: getattr(like, name)
-                for name in (
-                    *("container", "frame_shape", "pixel", "encoding", "layout", "seed"),
-                    *("config", "library_versions"),
-                )
+                for name in ("container", "frame_shape", "pixel", "encoding", "layout", "seed", "config")
             },
+            library_versions=join.library_versions,
             num_frames=join.num_frames,
             num_videos=join.num_videos,
             fidelity=joined_fidelity(fidelities),
@@ -206,7 +205,8 @@ def remove_stale_work(folder: Path, current: Iterable[JoinWork], *, cache: Path)
     kept = {work.folder for work in current}
     manifest = read_manifest(cache)
     named = {*manifest.folders, *manifest.superseded}
-    for path in [*folder.glob("*"), *folder.glob("camera-*/*")]:
+    # Those inside the folder of a camera first: each states what it has moved into the cache.
+    for path in [*folder.glob("camera-*/*"), *folder.glob("*")]:
         if path in kept or any(path in each.parents for each in kept):
             continue
         inside = path.relative_to(folder).as_posix()

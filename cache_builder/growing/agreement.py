@@ -13,14 +13,12 @@ from cache_builder.plan import resolved_geometry
 from cache_builder.setting_names import NOTHING, setting_values
 from cache_builder.settings import BuildConfig, BuildSettings
 from cache_builder.sources import SourceContents
-from cache_builder.stages import json_differences, library_versions
+from cache_builder.stages import json_differences, library_versions, version_differences
 from cache_builder.video.picture import NATIVE, parse_aspect, parse_size
 from frame_store.shared import listed
 
 _OF_RUN: Final = frozenset({"workers", "device", "on_error"})
 _OF_ENCODING: Final = frozenset({"encoding", "quality", "chroma"})
-_OF_GPU: Final = frozenset({"torch", "GPU"})
-"""Versions that a generation has only where a GPU decoded some of it."""
 _NATIVE: Final = "native"
 
 
@@ -141,11 +139,7 @@ def require_same_versions(cache: LiveCache, decoders: DecoderChoice) -> None:
     asked = library_versions(decoders)
     lines: list[str] = []
     for tree in (each.generation for of_camera in cache.trees for each in of_camera.generations):
-        found = tree.library_versions
-        names = [name for name in asked | found if name not in _OF_GPU or (name in asked and name in found)]
-        lines += json_differences(
-            {name: asked.get(name) for name in names}, {name: found.get(name) for name in names}
-        )
+        lines += version_differences(asked, tree.library_versions)
     if lines:
         raise OutputError(
             listed(

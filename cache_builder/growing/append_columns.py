@@ -253,13 +253,15 @@ def _contents_of_new(
 
 
 def _rows_of_new(table: Table, paths: Sequence[str], cache: LiveCache) -> tuple[Table | None, int]:
-    """The rows of a table without those of the cache's live videos, and how many these are; None without a row.
+    """The rows of a table without those of the cache's videos, and how many these are; None without a row.
 
     A name means a video of the cache as it would if the new ones were there already.
     """
-    gone = set(paths)  # a video that comes again in place of a forgotten one
-    old = [path for path in cache.live if path not in gone]
-    names = VideoNames([*paths, *old])
+    again = set(paths)  # some may come in place of a video that is, or gets, forgotten
+    old = [path for path in cache.live if path not in again]
+    forgotten = [path for path in cache.forgotten if path not in again and path not in cache.live]
+    all_paths = [*paths, *old, *forgotten]
+    names = VideoNames(all_paths, hidden=range(len(paths) + len(old), len(all_paths)))
     texts: Sequence[str] = table.video.strings or ()
     try:
         is_old = np.array([names.find(text) >= len(paths) for text in texts], np.bool_)

@@ -110,7 +110,7 @@ def compared_or_refused(
     changed = {name: problem for name, problem in compared.changed.items() if cache.live[name] not in forget}
     if changed:
         raise changed_error(cache, changed)
-    again = [name for name in compared.grown if cache.live[name] in forget]
+    again = {name: None for name in compared.grown if cache.live[name] in forget}
     if not again:
         return compared
     return replace(

@@ -79,10 +79,10 @@ def _forget(workspace: Workspace, wanted: Sequence[str]) -> ForgetReport:
         workspace.clear_columns()
     gone = set(ids)
     left = [video_id for video_id in cache.live.values() if video_id not in gone]
-    forgotten = [path for path, video_id in cache.live.items() if video_id in gone]
+    forgotten = {path: None for path, video_id in cache.live.items() if video_id in gone}
     return ForgetReport(
         output=without_controls(str(workspace.output)),
-        forgotten=forgotten,
+        forgotten=[*forgotten],
         were_forgotten=[path for path in dict.fromkeys(wanted) if path not in forgotten],
         num_videos=len(left),
         num_frames=sum(cache.tables[0][video_id].num_frames_stored for video_id in left),

@@ -83,15 +83,18 @@ class Growth:
                 raise OutputError(f"{cache.path}: another process has replaced it meanwhile{again}")
         if self.base.cameras != cache.cameras:
             raise OutputError(f"{cache.path}: another process has replaced it meanwhile{again}")
-        if self.new is None or self.new[0].generations[0].folder in cache.manifest.folders:
-            return
-        gone = set(self.forget)
-        common = [name for name in self.names if name in cache.live and cache.live[name] not in gone]
+        is_there = self.new is None or self.new[0].generations[0].folder in cache.manifest.folders
+        gone = {*self.forget, *self.take_back}
+        names = [cache.tables[0][video_id].path for video_id in self.take_back]
+        names += [] if is_there else self.names
+        common = [name for name in names if name in cache.live and cache.live[name] not in gone]
         if common:
             raise OutputError(
                 f"{cache.path}: another process has added {common[0]!r} meanwhile"
                 f"{f' and {len(common) - 1} more of these videos' if len(common) > 1 else ''}{again}"
             )
+        if self.new is None or is_there:
+            return
         for ours, tree in zip(self.new, cache.trees, strict=True):
             for each in tree.generations:
                 if (each.generation.config, each.generation.seed) != (ours.common.config, ours.common.seed):

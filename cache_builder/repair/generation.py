@@ -36,10 +36,15 @@ from cache_builder.worker_pool import WorkerPool
 from frame_store.containers import ShardReceipt
 from frame_store.files import sync_path
 from frame_store.index import FrameIndex, open_index
-from frame_store.manifest import CacheTree, FileEntry
+from frame_store.manifest import CacheTree, FileEntry, Generation
 from frame_store.names import INDEX_NAME, VIDEOS_NAME
 from frame_store.shared import counted, listed
 from frame_store.verify import check_file
+
+
+def repair_identity(generation: Generation) -> dict[str, Any]:
+    """What a folder of unfinished work belongs to."""
+    return {"repair of": generation.fingerprint, "library_versions": generation.library_versions}
 
 
 class GenerationRepair:
@@ -116,10 +121,7 @@ class GenerationRepair:
         self._source_order.require_videos()
         for entry in self._broken:
             require_place(workspace.output, entry.inside(self._folder))
-        identity = {
-            "repair of": generation.fingerprint,
-            "library_versions": generation.library_versions,
-        }
+        identity = repair_identity(generation)
         workspace.claim(identity, overwrite=False, to_discard="remove that folder")
         self._places = self._places_of(workspace)
         self._made.mkdir(exist_ok=True)

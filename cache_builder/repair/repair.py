@@ -16,12 +16,12 @@ from cache_builder.errors import MachineError, RepairError, VideosNotWholeError
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.repair.checks import REBUILD, broken_files
 from cache_builder.repair.columns import repaired_columns
-from cache_builder.repair.generation import GenerationRepair
+from cache_builder.repair.generation import GenerationRepair, repair_identity
 from cache_builder.sources import Sources, look_into
 from cache_builder.stages import Workspace, resolved
-from frame_store.errors import StoreDamagedError, StoreFormatError
-from frame_store.manifest import CacheTree, FileEntry, read_trees
-from frame_store.names import GENERATION_NAME, manifest_name
+from frame_store.errors import StoreDamagedError, StoreError, StoreFormatError
+from frame_store.manifest import CacheTree, FileEntry, read_manifest, read_trees
+from frame_store.names import GENERATION_NAME, manifest_name, manifest_version
 from frame_store.shared import user_path
 
 
@@ -90,6 +90,11 @@ def _repaired(
             alone = tree.alone(number)
             broken = broken_files(alone, progress)
             if not broken:
+                identity = repair_identity(alone.common)
+                if (
+                    workspace.unfinished() == identity
+                ):  # a repair that was killed when all files had their places
+                    workspace.remove_building(of=identity)
                 continue
             try:
                 GenerationRepair(
@@ -134,18 +139,34 @@ def _repaired(
     raise RepairError("\n".join(error.marked_text for error in failures))
 
 
+def _is_there(cache: Path, version: int) -> bool:
+    """Whether a version of a cache can be read, and none of its folders was removed."""
+    try:
+        return all((cache / folder).is_dir() for folder in read_manifest(cache, version=version).folders)
+    except StoreError:
+        return False
+
+
 def _read_trees(cache: Path) -> list[CacheTree]:
     """The tree of each camera; one of a cache without cameras."""
     try:
         return read_trees(cache)
     except (StoreFormatError, StoreDamagedError) as error:
-        names = sorted(path.name for path in cache.glob("manifest-*.json"))
-        if len(names) > 1 and str(error).startswith(f"{cache / names[-1]}:"):
+        versions = sorted(
+            version for path in cache.iterdir() if (version := manifest_version(path.name)) is not None
+        )
+        names = [manifest_name(version) for version in versions[-2:]]
+        if (
+            len(names) > 1
+            and str(error).startswith(f"{cache / names[-1]}:")
+            and _is_there(cache, versions[-2])
+        ):
             raise RepairError(
                 f"{error}\nremove {names[-1]}, and the cache is what {names[-2]} states; then do again what was done "
                 "last: cache-build --append, --forget or --columns, cache-compact, or cache-bias CACHE --write-order"
             ) from error
+        newest = names[-1] if names else manifest_name(0)
         raise RepairError(
-            f"{error}\nonly {names[-1] if names else manifest_name(0)} and {GENERATION_NAME} state what the other "
-            f"files must be; move {cache} away and {REBUILD}"
+            f"{error}\nonly {newest} and {GENERATION_NAME} state what the other files must be; "
+            f"move {cache} away and {REBUILD}"
         ) from error

@@ -7,6 +7,7 @@ from cache_builder.stages.identity import (
     library_versions,
     list_changes,
     setting_differences,
+    version_differences,
 )
 from cache_builder.stages.other_files import (
     write_files_of_index,
@@ -30,6 +31,7 @@ __all__ = [
     "list_changes",
     "resolved",
     "setting_differences",
+    "version_differences",
     "write_files_of_index",
     "write_index",
     "write_other_files",

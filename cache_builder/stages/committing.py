@@ -1,5 +1,6 @@
 """A new version of a complete cache: its manifest is created beside the earlier ones, and never replaces one."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -9,6 +10,8 @@ from frame_store.files import create_file
 from frame_store.manifest import CacheManifest, encode_manifest
 from frame_store.names import manifest_name
 
+COMMIT_PREFIX: Final = "commit-"
+"""Of the names of folders in which manifests are written, in the folder of unfinished work."""
 _MAX_TRIES: Final = 100
 """Other processes would have to write so many versions while this one writes one."""
 
@@ -24,7 +27,7 @@ def commit_manifest(cache: Path, manifest: CacheManifest, *, scratch: Path) -> N
     """
     name = manifest_name(manifest.version)
     try:
-        create_file(cache / name, encode_manifest(manifest), scratch=scratch / name)
+        _create(cache / name, manifest, scratch=scratch)
     except FileExistsError as error:
         raise OutputError(
             f"{cache / name}: another process has written it; run the same command again"
@@ -47,8 +50,14 @@ def commit_next(
             return None
         name = manifest_name(manifest.version)
         try:
-            create_file(cache / name, encode_manifest(manifest), scratch=scratch / name)
+            _create(cache / name, manifest, scratch=scratch)
         except FileExistsError:
             continue
         return manifest
     raise OutputError(f"{cache}: other processes write one version after another; run the same command again")
+
+
+def _create(path: Path, manifest: CacheManifest, *, scratch: Path) -> None:
+    """Raises FileExistsError where the manifest is there. No other process writes the same file in `scratch`."""
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=COMMIT_PREFIX) as folder:
+        create_file(path, encode_manifest(manifest), scratch=Path(folder, path.name))

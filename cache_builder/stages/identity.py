@@ -9,6 +9,8 @@ from cache_builder.setting_names import NOTHING, SETTING_OF_KEY, setting_values
 from frame_store import __version__
 
 _OF_ENCODING: Final = {"quality", "chroma", "encoding.level"}
+_OF_GPU: Final = frozenset({"torch", "GPU"})
+"""Versions that a generation has only where a GPU decoded some of it."""
 
 
 def library_versions(decoders: DecoderChoice) -> dict[str, str]:
@@ -21,6 +23,24 @@ def library_versions(decoders: DecoderChoice) -> dict[str, str]:
     for name in ("libavcodec", "libavformat", "libswscale"):
         versions[name] = ".".join(map(str, av.library_versions[name]))
     return {"frame-cache": __version__, **versions, **decoders.versions()}
+
+
+def version_differences(
+    expected: Mapping[str, str], found: Mapping[str, str], *, where: str = ""
+) -> list[str]:
+    """`json_differences` of library versions. Those of a GPU count only where both have them.
+
+    >>> version_differences({"av": "1"}, {"av": "2", "GPU": "H200"})
+    ['av: 2 there, 1 asked for']
+    """
+    names = [
+        name
+        for name in [*expected, *(name for name in found if name not in expected)]
+        if name not in _OF_GPU or (name in expected and name in found)
+    ]
+    return json_differences(
+        {name: expected.get(name) for name in names}, {name: found.get(name) for name in names}, where=where
+    )
 
 
 def list_changes(then: Mapping[str, str | None], now: Mapping[str, str | None]) -> list[str]:

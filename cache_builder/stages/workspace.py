@@ -10,6 +10,7 @@ CACHE.building/        everything of an unfinished build; removed when it is don
     cache/             the cache itself, in the making: gen-.../, and at last manifest-0000.json
                        with cameras, plan/, receipts/ and cache/ have a folder for each: camera-00/
 CACHE.columns.building/  columns in the making; removed when they are in the cache
+CACHE.content.building/  a content order in the making
 CACHE.compact.building/  generations that are joined, until they are in the cache; and folders that are being removed
 CACHE.scan             scan cache       CACHE.report.json  last report       CACHE.lock  held while building
 ```
@@ -30,6 +31,7 @@ import msgspec
 
 from cache_builder.errors import ConfigError, OutputError
 from cache_builder.jobs import GatherPlaces
+from cache_builder.stages.committing import COMMIT_PREFIX
 from cache_builder.stages.identity import identity_differences
 from frame_store.files import write_file
 from frame_store.names import (
@@ -37,7 +39,6 @@ from frame_store.names import (
     is_camera_folder,
     is_columns_folder,
     is_generation_folder,
-    manifest_version,
 )
 from frame_store.shared import counted, listed, raise_if_out_of_files, user_path
 
@@ -309,7 +310,7 @@ class Workspace:
 
 
 def _clear(folder: Path, *, is_ours: Callable[[str], bool]) -> None:
-    """Remove a folder of unfinished work; manifests in it are ours, too."""
+    """Remove a folder of unfinished work; a manifest in the making may be in it."""
     _require_ours(folder, is_ours=is_ours)
     if os.path.lexists(folder):
         shutil.rmtree(folder)
@@ -320,7 +321,7 @@ def _require_ours(folder: Path, *, is_ours: Callable[[str], bool]) -> None:
         return
     is_folder = folder.is_dir() and not folder.is_symlink()
     if not is_folder or not all(
-        is_ours(path.name) or manifest_version(path.name) is not None for path in folder.iterdir()
+        is_ours(path.name) or path.name.startswith(COMMIT_PREFIX) for path in folder.iterdir()
     ):
         raise OutputError(f"{folder}: no build put that there; move it away, or give another {{--out}}")
 

@@ -27,13 +27,14 @@ def write_file(path: Path, data: bytes) -> None:
 def create_file(path: Path, data: bytes, *, scratch: Path) -> None:
     """Make the file `path` appear with `data`, synced, and never replace one.
 
-    It is written as `scratch`, a path on the same file system, and then linked.
+    It is written as `scratch`, a path on the same file system at which nothing lies, and then linked. Two processes
+    that create one file give two paths.
 
     Raises:
         FileExistsError: `path` exists.
         OSError: disk full or failing.
     """
-    with scratch.open("wb") as file:
+    with scratch.open("xb") as file:  # an older one may be the link to a file that was created
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

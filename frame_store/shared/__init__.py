@@ -13,6 +13,7 @@ from frame_store.shared.cuda_guard import check_cuda_usable_here
 from frame_store.shared.descriptors import (
     descriptor_limit,
     descriptor_share,
+    further_descriptors,
     is_out_of_files,
     num_files_to_keep,
     raise_if_out_of_files,
@@ -35,6 +36,7 @@ __all__ = [
     "descriptor_limit",
     "descriptor_share",
     "flag",
+    "further_descriptors",
     "hidden_loader_text",
     "is_out_of_files",
     "is_video_name",

@@ -7,6 +7,8 @@ process holds at least as many descriptors as the number of the newest file.
 
 import errno
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 _OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
@@ -22,6 +24,21 @@ def descriptor_limit() -> int:
 def descriptor_share(*, at_most: int) -> int:
     """Descriptors that one store, or one pool of processes, may keep: a quarter of the limit, 1 or more."""
     return max(1, min(at_most, descriptor_limit() // 4))
+
+
+@contextmanager
+def further_descriptors(number: int) -> Iterator[None]:
+    """Let this process hold so many descriptors more inside the context, as far as its hard limit allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        yield
+        return
+    wanted = soft + number if hard == resource.RLIM_INFINITY else min(soft + number, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def num_files_to_keep(num_open: int, *, newest_number: int | None, at_most: int) -> int:

@@ -307,6 +307,43 @@ def test_a_generation_that_was_moved_and_never_named_is_not_left_behind(tmp_path
     assert {path.parent for path in cache.rglob("generation.json")} <= named
 
 
+@pytest.mark.parametrize("variant", ["wds-raw", "cameras"])
+def test_a_join_that_is_no_longer_asked_for_leaves_nothing(tmp_path, monkeypatch, variant):
+    cache = write_grown(tmp_path / "cache", variant, SIZES_OF_GENERATIONS[:2])
+    before = digests(cache)
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(compact, "commit_manifest", stop)
+        with pytest.raises(KeyboardInterrupt):
+            compact_cache(cache, join_all=True)
+    assert digests(cache) != before
+    compact_cache(cache)
+    assert digests(cache) == before
+
+
+def test_generations_of_which_a_gpu_decoded_some_are_joined(tmp_path):
+    cache = tmp_path / "cache"
+    append_variant(cache, "wds-raw", (4,), number=0)
+    append_variant(cache, "wds-raw", (5,), number=1, finish=of_gpu("H200"))
+    compact_cache(cache, join_all=True)
+    versions = read_tree(cache).common.library_versions
+    assert versions == {"GPU": "H200"}
+    append_variant(cache, "wds-raw", (5,), number=2, finish=of_gpu("L4"))
+    with pytest.raises(OutputError, match=r"library_versions\.GPU is not that of gen-"):
+        compact_cache(cache, join_all=True)
+
+
+def of_gpu(name):
+    def change(cache):
+        versions = read_tree(cache).common.library_versions
+        change_generation(cache, library_versions=versions | {"GPU": name})
+
+    return change
+
+
 def test_an_append_meanwhile_stays(cache, monkeypatch):
     commit, expected = compact.commit_manifest, None
 

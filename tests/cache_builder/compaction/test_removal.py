@@ -5,6 +5,7 @@ import fcntl
 import gc
 import os
 import pickle
+import resource
 import shutil
 import subprocess
 import sys
@@ -14,11 +15,12 @@ import numpy as np
 import pytest
 
 from cache_builder import add_columns, compact_cache
-from cache_builder.compaction import compaction_lines, removal
+from cache_builder.compaction import compact, compaction_lines, removal
 from cache_builder.errors import MachineError
 from frame_store import open_store
 from frame_store.errors import StoreDamagedError
-from frame_store.manifest import ClaimedManifest, read_manifest, tree
+from frame_store.manifest import ClaimedManifest, encode_manifest, next_manifest, read_manifest, tree
+from frame_store.names import manifest_name
 from frame_store.reader import CacheStore
 from frame_store.verify import verify_store
 from tests.support.caches.made_generations import append_variant, write_grown
@@ -221,3 +223,28 @@ def test_a_superseded_name_that_is_a_link_loses_the_link_alone(cache, tmp_path):
     folder.symlink_to(elsewhere)
     assert len(removed_from(cache)[0]) == 3
     assert elsewhere.is_dir() and not os.path.lexists(folder)
+
+
+def test_more_versions_than_files_that_may_be_open(cache):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for _ in range(60):
+        made = next_manifest(read_manifest(cache))
+        (cache / manifest_name(made.version)).write_bytes(encode_manifest(made))
+    lowered = len([*Path("/proc/self/fd").iterdir()]) + 40, limits[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, lowered)
+    try:
+        assert len(removed_from(cache)[0]) == 3
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == lowered
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_room_is_made_before_generations_are_joined(cache, monkeypatch):
+    compact_cache(cache, join_all=True)
+    append_variant(cache, "wds-raw", (7,), number=3)
+    old = {cache / folder for folder in read_manifest(cache).superseded}
+    there = []
+    monkeypatch.setattr(compact, "_require_space", lambda *_: there.extend(map(Path.exists, old)))
+    report = compact_cache(cache, join_all=True, remove_superseded=True)
+    assert there == [False] * 3
+    assert (len(report.removed), report.in_use, report.superseded) == (5, [], [])

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from cache_builder import build_cache, estimate_build, forget_videos
+from cache_builder import build_cache, compact_cache, estimate_build, forget_videos
 from cache_builder.errors import ConfigError, OutputError, VideosNotWholeError
 from cache_builder.growing import publishing
 from frame_store import open_store
@@ -380,6 +380,16 @@ class TestTwoPublishers:
             append(here)
         assert read_manifest(here / "c").version == 1
 
+    def test_a_video_is_taken_back_while_another_takes_its_path(self, here, pieces, race):
+        forget_videos(here / "c", "v0.mp4")
+        more = put(pieces, here / "more", 3)
+        shutil.copy2(pieces / "v5.mp4", more / "v0.mp4")
+        race(lambda: build_cache(more, here / "c", append=True, workers=1))
+        (here / "c.building").mkdir()  # `race` moves it aside
+        with pytest.raises(OutputError, match=r"another process has added 'v0.mp4' meanwhile"):
+            append(here)
+        assert [row.path for row in open_store(here / "c").videos].count("v0.mp4") == 1
+
     def test_both_append_the_same_or_forget(self, here, pieces, race):
         put(pieces, here / "videos", 1)
         race(lambda: append(here))
@@ -420,3 +430,29 @@ def test_a_version_that_is_there_when_it_is_created_leads_to_the_next_one(here, 
     monkeypatch.setattr(committing, "create_file", slow)
     append(here)
     assert (read_manifest(here / "c").version, len(read_manifest(here / "c").generations)) == (3, 2)
+
+
+def test_a_build_of_a_grown_caches_videos_finds_it_complete_before_and_after_compaction(here, pieces):
+    put(pieces, here / "videos", 1)
+    append(here)
+    for _ in range(2):
+        assert build_cache(here / "videos", here / "c", **SETTINGS).status == "already complete"
+        compact_cache(here / "c", join_all=True, workers=1)
+
+
+def test_a_manifest_that_is_created_leaves_no_second_name_that_a_later_one_could_write_through(
+    here, monkeypatch
+):
+    from frame_store.files import publishing as files
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files.Path, "unlink", killed)
+        patched.setattr(files, "sync_path", killed)
+        with pytest.raises(KeyboardInterrupt):
+            files.create_file(here / "made", b"first", scratch=here / "scratch")
+    with pytest.raises(FileExistsError):
+        files.create_file(here / "made", b"second", scratch=here / "scratch")
+    assert (here / "made").read_bytes() == b"first"

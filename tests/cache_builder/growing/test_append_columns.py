@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache_builder import add_columns, build_cache, forget_videos, write_content_order
+from cache_builder import add_columns, build_cache, compact_cache, forget_videos, write_content_order
 from cache_builder.errors import ColumnsError
 from frame_store import open_store
 from frame_store.manifest import read_manifest, read_tree
@@ -214,3 +214,21 @@ def test_a_content_order_grows_with_the_cache_and_is_made_anew_as_one_when_asked
     assert sorted(open_store(here / "c").content_order.tolist()) == [*range(21)]
     assert write_content_order(here / "c").status == "already complete"
     assert read_tree(here / "c").manifest.superseded == [each.folder for each in manifest.content_orders]
+
+
+def test_a_table_with_rows_of_a_forgotten_video_is_taken_by_an_append(here):
+    add_columns(here / "c", goals_of("v0.mp4", "v1.mp4"))
+    forget_videos(here / "c", "v1.mp4")
+    (here / "videos" / "v1.mp4").unlink()
+    append(here, columns=goals_of("v0.mp4", "v1.mp4", "v2.mp4"))
+    assert values(here / "c", "goal") == {"v0.mp4": 0, "v1.mp4": 11, "v2.mp4": 22}
+
+
+def test_damaged_columns_of_generations_that_were_joined_are_written_again(here):
+    add_columns(here / "c", goals_of("v0.mp4", "v1.mp4"))
+    append(here, columns=goals_of("v2.mp4"))
+    compact_cache(here / "c", join_all=True, workers=1)
+    entry = read_manifest(here / "c").columns[0]
+    (here / "c" / entry.folder / "columns.json").write_bytes(b"")
+    assert add_columns(here / "c", goals_of(*LENGTHS)).status == "restored"
+    assert values(here / "c", "goal") == {"v0.mp4": 0, "v1.mp4": 11, "v2.mp4": 22}

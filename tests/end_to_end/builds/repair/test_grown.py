@@ -11,6 +11,7 @@ from cache_builder.compaction import compact_cache
 from cache_builder.errors import RepairError, VideosNotWholeError
 from cache_builder.repair import repair_cache
 from cache_builder.setting_names import as_flag
+from cache_builder.stages import Workspace
 from frame_store.manifest import read_manifest, read_tree
 from frame_store.verify import verify_store
 from tests.end_to_end.builds.repair.repairs import flip
@@ -144,3 +145,22 @@ def test_an_order_over_several_generations_comes_back(cache):
     assert [file.name for file in made] == [entry.file.name]
     assert (cache / entry.file.name).read_bytes() == content
     assert sorted(np.load(cache / entry.file.name)) == list(range(before.num_frames))
+
+
+def test_a_repair_that_was_killed_between_two_generations_goes_on(cache, videos, monkeypatch):
+    before, tree = digests(cache), read_tree(cache)
+    for each in tree.generations[:2]:
+        flip(cache / each.folder / each.generation.shards[0].name)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Workspace, "remove_building", killed)
+        with pytest.raises(KeyboardInterrupt):
+            repair_cache(cache, videos / "all", workers=1)
+    assert [entry.name.split("/")[0] for entry in repair_cache(cache, videos / "all", workers=1)] == [
+        tree.generations[1].folder
+    ]
+    assert digests(cache) == before
+    assert not cache.with_name("cache.building").exists()
