@@ -1,11 +1,12 @@
 """The files of source order of an open cache, mapped when they are asked for."""
 
 import os
+from collections.abc import Iterable
 
 from frame_store.errors import StoreDamagedError
 from frame_store.manifest import CacheTree, GenerationTree
 from frame_store.shared import counted
-from frame_store.source_files import SOURCE_FILE_NAMES, open_source_order
+from frame_store.source_files import SOURCE_FILE_NAMES, SOURCE_PTS_NAME, open_source_order
 from frame_store.source_order import SourceOrder, joined_order
 
 
@@ -21,12 +22,18 @@ class SourceFiles:
             for entry in each.generation.files
             if entry.name in SOURCE_FILE_NAMES
         }
+        # The other files of several generations are copied, not mapped, once the order is there.
+        self._mapped = [
+            path
+            for path in self._num_bytes
+            if len(tree.generations) == 1 or path.endswith(f"{os.sep}{SOURCE_PTS_NAME}")
+        ]
         self._order: SourceOrder | None = None
 
     def order(self) -> SourceOrder:
         """The source order.
 
-        The sizes of the files are checked at each call: where a file was cut, touching the map would kill the process.
+        The sizes of mapped files are checked at each call: where one was cut, touching the map would kill the process.
 
         Raises:
             StoreDamagedError: a file is missing, cannot be right, or was cut.
@@ -35,15 +42,18 @@ class SourceFiles:
         order = self._order
         try:
             if order is None:
-                order = joined_order([_opened(each) for each in self._tree.generations])
-            self._check_sizes()
+                orders = [_opened(each) for each in self._tree.generations]
+                self._check_sizes(self._num_bytes)
+                order = joined_order(orders)
+            self._check_sizes(self._mapped)
         except StoreDamagedError as error:
             raise StoreDamagedError(f"{error}; run cache-verify on {self._tree.store_path}") from error
         self._order = order
         return order
 
-    def _check_sizes(self) -> None:
-        for path, expected in self._num_bytes.items():
+    def _check_sizes(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            expected = self._num_bytes[path]
             try:
                 found = os.stat(path).st_size  # noqa: PTH116 - pathlib would take three times as long
             except OSError as error:
