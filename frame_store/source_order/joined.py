@@ -37,9 +37,9 @@ def starts_of(counts: Sequence[int]) -> Int64s:
 class JoinedPts:
     """Implements `PtsOfRows`. It keeps the parts' arrays, mostly mapped files, and copies what is asked for."""
 
-    def __init__(self, parts: Sequence[Any]) -> None:
-        """Of `parts`, `PtsOfRows` each."""
-        self._parts = tuple(parts)
+    def __init__(self, parts: Sequence[Any], *, memory: object = None) -> None:
+        """Of `parts`, `PtsOfRows` each; `memory` is kept for as long as they are in use."""
+        self._parts, self._memory = tuple(parts), memory
         self._ends = np.cumsum([len(part) for part in parts])
 
     @property

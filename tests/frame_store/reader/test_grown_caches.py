@@ -1,5 +1,7 @@
 """A cache of several generations against the caches that it was put together from."""
 
+import gc
+import os
 import pickle
 import shutil
 
@@ -221,3 +223,18 @@ def test_generations_that_do_not_agree_are_refused(tmp_path):
     grow(cache, other)
     with pytest.raises(StoreFormatError, match="layout is video, the first generation has shuffled"):
         open_store(cache)
+
+
+def test_source_order_of_more_generations_than_are_kept_open(tmp_path, monkeypatch):
+    cache, _ = write_grown(tmp_path, generations=((3, 2), (4,), (1, 2)), stride=2)
+    with CacheStore(cache) as store:
+        expected = store.source_order
+        kept = np.asarray(expected.source_pts)
+    monkeypatch.setattr("frame_store.reader.source_files.MANY_GENERATIONS", 2)
+    before = len(os.listdir("/proc/self/fd"))
+    found = CacheStore(cache).source_order  # the store may be gone: the order keeps its maps
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= before
+    for name in ("first_row", "first_stored", "order", "source_frames"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    np.testing.assert_array_equal(np.asarray(found.source_pts), kept)
