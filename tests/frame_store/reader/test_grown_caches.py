@@ -1,9 +1,9 @@
 """A cache of several generations against the caches that it was put together from."""
 
 import gc
-import os
 import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -231,10 +231,10 @@ def test_source_order_of_more_generations_than_are_kept_open(tmp_path, monkeypat
         expected = store.source_order
         kept = np.asarray(expected.source_pts)
     monkeypatch.setattr("frame_store.reader.source_files.MANY_GENERATIONS", 2)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len([*Path("/proc/self/fd").iterdir()])
     found = CacheStore(cache).source_order  # the store may be gone: the order keeps its maps
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len([*Path("/proc/self/fd").iterdir()]) <= before
     for name in ("first_row", "first_stored", "order", "source_frames"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
     np.testing.assert_array_equal(np.asarray(found.source_pts), kept)
