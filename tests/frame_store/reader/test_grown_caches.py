@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from frame_store import open_store
-from frame_store.errors import StoreFormatError, ViewError
+from frame_store.errors import StoreDamagedError, StoreFormatError, ViewError
 from frame_store.manifest import Encoding
 from frame_store.reader import CacheStore
 from tests.support.caches.camera_cache import CAMERAS, spelt
@@ -238,3 +238,23 @@ def test_source_order_of_more_generations_than_are_kept_open(tmp_path, monkeypat
     for name in ("first_row", "first_stored", "order", "source_frames"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
     np.testing.assert_array_equal(np.asarray(found.source_pts), kept)
+
+
+def test_an_id_of_another_generation_is_damage(tmp_path):
+    cache, _ = write_grown(tmp_path, generations=((3, 2), (4,)), content=False)
+    file = CacheStore(cache).generations[1].path / "order.npy"
+    order = file.read_bytes()
+    for wrong in (4, 2**32 - 5):  # the second one would wrap around to frame 0
+        file.write_bytes(order[:-4] + np.uint32(wrong).tobytes())
+        with pytest.raises(StoreDamagedError, match=rf"order\.npy: frame id {wrong} is outside \[0, 4\)"):
+            _ = CacheStore(cache).source_order
+
+
+def test_rows_of_the_index_are_those_of_an_array(tmp_path):
+    cache, _ = write_grown(tmp_path, generations=((3, 2), (4,)), content=False)
+    index = CacheStore(cache).index
+    rows = np.asarray(index)
+    for key in (0, -1, [0, 7, -2], np.s_[2:8], np.s_[::-1], rows["video_id"] == 2, np.s_[4:4]):
+        assert index[key].tobytes() == rows[key].tobytes()
+    names = ["shard_id", "video_id"]
+    assert all((index[names][name] == rows[name]).all() for name in names)
