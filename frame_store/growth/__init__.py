@@ -11,6 +11,7 @@ from frame_store.growth.stages import (
     joined_shard_sizes,
     num_content_orders,
     num_forgotten_in,
+    numbers_of_frames,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "joined_shard_sizes",
     "num_content_orders",
     "num_forgotten_in",
+    "numbers_of_frames",
 ]

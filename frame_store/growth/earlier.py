@@ -13,9 +13,9 @@ from frame_store.columns import Columns
 from frame_store.index import FrameIndex
 from frame_store.manifest import CacheTree, PartEntry, VideoEntry, joined_fingerprint, shard_sizes_of_parts
 from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids
-from frame_store.reader import CacheStore, ContentOrders, StoreIndex
+from frame_store.reader import CacheStore, ContentOrders
 from frame_store.shared import counted
-from frame_store.source_order import Int64s, PtsOfRows, SourceOrder
+from frame_store.source_order import Int64s, PtsOfRows, SourceOrder, rows_of_key
 from frame_store.video_table import VideoTable
 
 
@@ -65,6 +65,8 @@ class EarlierStore(CacheStore):
         )
         self._shard_sizes.flags.writeable = False
         self._shard_ends = np.cumsum(self._shard_sizes)
+        self._order_then: tuple[SourceOrder, SourceOrder] | None = None
+        """The source order of all open generations, and what was there of it."""
         self._orders_then = ContentOrders(self.tree, num_frames=self._num_frames)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -113,19 +115,26 @@ class EarlierStore(CacheStore):
         return islice(self.tree.stream_videos(), self._num_videos)
 
     @property
-    def index(self) -> StoreIndex:
-        """As of `CacheStore`, of the frames of that time; `shard_id` is the shard of now."""
-        return StoreIndex(self.stored_index)
-
-    @property
     def stored_index(self) -> FrameIndex:
         """As of `CacheStore`, of the frames of that time; `shard_id` is the shard of now."""
         return super().stored_index[: len(self)]
 
     @property
+    def forgotten_videos(self) -> Int64s:
+        """As of `CacheStore`, of the videos of that time: those that are forgotten now."""
+        forgotten = super().forgotten_videos
+        return forgotten[forgotten < self._num_videos]
+
+    @property
     def source_order(self) -> SourceOrder:
         """As of `CacheStore`, of the videos of that time."""
-        order = super().source_order
+        order = super().source_order  # looks at the files each time
+        known = self._order_then
+        if known is None or known[0] is not order:
+            known = self._order_then = order, self._first_of(order)
+        return known[1]
+
+    def _first_of(self, order: SourceOrder) -> SourceOrder:
         num_videos, num_frames = self._num_videos, self._num_frames
         first_row = order.first_row[: num_videos + 1]
         pts = order.source_pts
@@ -191,13 +200,8 @@ class FirstPts:
 
     def __getitem__(self, key: Any) -> npt.NDArray[np.float64]:  # noqa: ANN401 - as numpy's
         """The pts at a slice, or at an array of rows."""
-        if isinstance(key, slice):
-            start, stop, step = key.indices(self._num_rows)
-            return np.asarray(self._pts[start:stop:step])
-        rows = np.asarray(key)
-        if rows.size and int(rows.max()) >= self._num_rows:
-            raise IndexError(f"row {int(rows.max())} is outside [0, {self._num_rows})")
-        return np.asarray(self._pts[rows])
+        rows = rows_of_key(key, num_rows=self._num_rows)
+        return np.asarray(self._pts[slice(rows.start, rows.stop) if isinstance(rows, range) else rows])
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """All of them."""

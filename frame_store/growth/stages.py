@@ -121,6 +121,12 @@ def earlier_numbers_of_videos(store: FrameStore) -> list[int]:
     return ends
 
 
+def numbers_of_frames(store: FrameStore) -> list[int]:
+    """Frames of the cache below `store` after each of its builds, the last one included; no file is opened."""
+    cache = _cache_below(store)
+    return [] if cache is None else [*accumulate(num_frames for num_frames, _ in _ends(cache))]
+
+
 def num_forgotten_in(store: FrameStore) -> int:
     """Videos that the cache below `store` has forgotten; 0 for a store that does not grow."""
     cache = _cache_below(store)

@@ -15,6 +15,9 @@ from frame_store.names import (
     is_generation_folder,
 )
 
+MAX_VIDEOS: Final = 1 << 32
+"""`video_id` has four bytes."""
+
 _METHOD: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
 
@@ -135,6 +138,8 @@ def check_generations(generations: Sequence[GenerationEntry]) -> None:
                 f"expected frame {next_frame} and video {next_video}"
             )
         next_frame, next_video = entry.end_frame, entry.end_video
+    if next_video > MAX_VIDEOS:
+        raise ValueError(f"there are {next_video} videos, at most {MAX_VIDEOS} are read")
 
 
 def check_cameras(generations: Sequence[GenerationEntry], cameras: Sequence[CameraEntry]) -> None:

@@ -127,11 +127,14 @@ class CacheStore(FrameSequence):
     @property
     def index(self) -> StoreIndex:
         """The whole index, N rows of `store_index.ROW_DTYPE`, converted at each access. Not checked: see `rows_of`."""
-        return StoreIndex(self._index.stored)
+        return StoreIndex(self._index.first_rows(len(self)))
 
     @property
     def stored_index(self) -> FrameIndex:
-        """Rows of `frame_store.names.INDEX_DTYPE`, shape (N,), mapped. Most columns are uint32: sums may overflow."""
+        """Rows of `frame_store.names.INDEX_DTYPE`, shape (N,). Most columns are uint32: sums may overflow.
+
+        They are mapped; of several generations they are a copy, 40 bytes a frame, made at each access.
+        """
         return self._index.stored
 
     @property

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,9 @@ from frame_store.index import FrameIndex, find_row_problem, max_payload_bytes, o
 from frame_store.manifest import CacheTree, Generation, GenerationTree
 from frame_store.names import INDEX_DTYPE, INDEX_NAME
 from frame_store.reader.mapped_range import MappedRange
+from frame_store.reader.store_index import StoredRows
 from frame_store.shared import counted
-from frame_store.source_order import starts_of
+from frame_store.source_order import rows_of_key, starts_of
 
 
 class CheckedIndex:
@@ -30,7 +32,7 @@ class CheckedIndex:
             OSError: no more files can be opened.
         """
         self._tree = tree
-        self._files = [_IndexFile(each) for each in tree.generations]
+        self._files = [_IndexFile(each, is_mapped=len(tree.generations) == 1) for each in tree.generations]
         shards = [shard for each in tree.generations for shard in each.generation.shards]
         self.shard_sizes = np.array([shard.num_frames for shard in shards], np.int64)
         """Frames per shard, shape (S,)."""
@@ -42,7 +44,9 @@ class CheckedIndex:
         self._first_videos = starts_of([each.entry.num_videos for each in tree.generations])
         self._is_raw = tree.common.encoding.name == "raw"
         self._max_payload_bytes = max_payload_bytes(tree.common)
-        self._joined = _JoinedRows(tree, self._files, self._first_frames) if len(self._files) > 1 else None
+        self._joined: _JoinedRows | None = None
+        if len(self._files) > 1:
+            self._joined = _JoinedRows(tree, self._files, self._first_frames)
         self._sound_shards: set[int] = set()
         """Shards whose rows of the index have been checked."""
 
@@ -51,10 +55,40 @@ class CheckedIndex:
         """Rows of `frame_store.names.INDEX_DTYPE`, shape (N,): mapped; a copy where there are several generations."""
         if len(self._files) == 1:
             return self._files[0].rows
-        rows = np.concatenate([file.rows for file in self._files])
-        for name, firsts in (("video_id", self._first_videos), ("shard_id", self._first_shards)):
-            rows[name] += np.repeat(firsts[:-1], np.diff(self._first_frames)).astype(np.uint32)
+        return self.unchecked_rows(np.arange(self._first_frames[-1]))
+
+    def first_rows(self, num_rows: int) -> StoredRows:
+        """The first `num_rows` of these rows. Of several generations those are copied that are asked for."""
+        if len(self._files) == 1:
+            return self._files[0].rows[:num_rows]
+        return _FirstRows(self, num_rows)
+
+    def unchecked_rows(self, ids: npt.NDArray[np.int64]) -> FrameIndex:
+        """Rows of the index, shape (B,), a copy. What they say is not checked.
+
+        Raises:
+            StoreDamagedError: a file was cut.
+        """
+        if self._joined is None:
+            self._files[0].require_size()
+            return self._files[0].rows[ids]
+        of_generation = np.searchsorted(self._first_frames, ids, side="right") - 1
+        for number in set(of_generation.tolist()):
+            self._files[number].require_size()
+        rows = self._joined.rows(ids, of_generation)
+        rows["video_id"] += self._first_videos[of_generation].astype(np.uint32)
+        rows["shard_id"] += self._first_shards[of_generation].astype(np.uint32)
         return rows
+
+    def column(self, name: str, num_rows: int) -> npt.NDArray[Any]:
+        """One column of the first rows, shape (num_rows,), a copy of the stored type."""
+        for file in self._files:
+            file.require_size()
+        column = np.concatenate([file.rows[name] for file in self._files])
+        firsts = {"video_id": self._first_videos, "shard_id": self._first_shards}.get(name)
+        if firsts is not None:
+            column += np.repeat(firsts[:-1], np.diff(self._first_frames)).astype(np.uint32)
+        return column[:num_rows]
 
     def frame_ids_of(self, shard_id: int) -> range:
         """Ids of the frames that `generation.json` gives to a shard."""
@@ -70,22 +104,10 @@ class CheckedIndex:
             StoreDamagedError: a row cannot be right (`find_row_problem`), or a file was cut or changed.
         """
         shard_ids = np.searchsorted(self._shard_ends, ids, side="right")
-        of_generation = None
-        if self._joined is None:
-            self._files[0].require_size()
-        else:
-            of_generation = np.searchsorted(self._first_frames, ids, side="right") - 1
-            for number in set(of_generation.tolist()):
-                self._files[number].require_size()
+        rows = self.unchecked_rows(ids)
         for shard_id in set(shard_ids.tolist()) - self._sound_shards:
             self._check_shard(shard_id)
-        if self._joined is None or of_generation is None:
-            rows = self._files[0].rows[ids]
-        else:
-            rows = self._joined.rows(ids, of_generation)
-            rows["video_id"] += self._first_videos[of_generation].astype(np.uint32)
-            rows["shard_id"] += self._first_shards[of_generation].astype(np.uint32)
-        # The map shows what is written to the file after the check above. Such a row must not lead out of its shard.
+        # The map shows what is written to the file beside the check above. Such a row must not lead out of its shard.
         byte_offsets, byte_lengths = (
             rows["byte_offset"].astype(np.int64),
             rows["byte_length"].astype(np.int64),
@@ -113,10 +135,12 @@ class CheckedIndex:
 class _IndexFile:
     """The index of one generation. All numbers count from 0 in it."""
 
-    def __init__(self, tree: GenerationTree) -> None:
+    def __init__(self, tree: GenerationTree, *, is_mapped: bool) -> None:
         self._store_path: Path = tree.store_path
         self._generation: Generation = tree.generation
-        self.rows = open_index(tree.path, num_frames=tree.generation.num_frames)
+        rows = open_index(tree.path, num_frames=tree.generation.num_frames)
+        self.rows = rows if is_mapped else rows[:0].copy()
+        """A map holds a descriptor. Of several files, `_JoinedRows` maps them without, and sets the rows."""
         self.path = str(tree.path / INDEX_NAME)
         self.num_bytes = os.stat(self.path).st_size  # noqa: PTH116 - called before each batch
 
@@ -142,6 +166,36 @@ class _IndexFile:
         return StoreDamagedError(f"{self.path}: {reason}; run cache-verify on {self._store_path}")
 
 
+class _FirstRows:
+    """The first rows of the indexes of several generations. Implements `StoredRows`."""
+
+    def __init__(self, index: CheckedIndex, num_rows: int) -> None:
+        self._index, self._num_rows = index, num_rows
+
+    @property
+    def shape(self) -> tuple[int]:
+        return (self._num_rows,)
+
+    @property
+    def flags(self) -> Any:  # noqa: ANN401 - as numpy's
+        flags = np.empty(0)
+        flags.flags.writeable = False
+        return flags.flags
+
+    def __len__(self) -> int:
+        return self._num_rows
+
+    def __getitem__(self, key: Any) -> Any:  # noqa: ANN401 - as numpy's
+        if isinstance(key, str):
+            return self._index.column(key, self._num_rows)
+        if isinstance(key, list) and key and all(isinstance(name, str) for name in key):
+            return self[:][key]
+        rows = rows_of_key(key, num_rows=self._num_rows)
+        ids = np.arange(rows.start, rows.stop) if isinstance(rows, range) else rows
+        found = self._index.unchecked_rows(ids.reshape(-1))
+        return found.reshape(ids.shape) if ids.ndim else found[0]
+
+
 class _JoinedRows:
     """The rows of several indexes in one range of addresses: one native call takes the rows of a batch."""
 
@@ -152,10 +206,17 @@ class _JoinedRows:
             if os.fstat(opened.number).st_size != file.num_bytes:
                 raise file.damaged("was cut or replaced while it was opened")
             self._range.map_file(number, opened.number)
+            num_frames = each.generation.num_frames
+            file.rows = np.ndarray(
+                (num_frames,),
+                INDEX_DTYPE,
+                buffer=self._range.memory,
+                # The rows are the end of the file, behind its header.
+                offset=int(self._range.starts[number]) + file.num_bytes - num_frames * INDEX_DTYPE.itemsize,
+            )
+            file.rows.flags.writeable = False
         row_bytes = INDEX_DTYPE.itemsize
-        # The rows are the end of the file, behind its header.
-        num_frames = np.diff(first_frames)
-        headers = np.array([file.num_bytes for file in files], np.int64) - num_frames * row_bytes
+        headers = np.array([file.num_bytes for file in files], np.int64) - np.diff(first_frames) * row_bytes
         self._starts = self._range.starts + headers - first_frames[:-1] * row_bytes
         # A row may begin at any byte, so one row begins at each byte.
         self._every_row: FrameIndex = np.ndarray(

@@ -1,12 +1,19 @@
 """The files of source order of an open cache, mapped when they are asked for."""
 
 import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
 
 from frame_store.errors import StoreDamagedError
-from frame_store.manifest import CacheTree, GenerationTree
+from frame_store.files import open_inside
+from frame_store.manifest import MANY_GENERATIONS, CacheTree, GenerationTree
+from frame_store.reader.mapped_range import MappedRange
 from frame_store.shared import counted
-from frame_store.source_files import SOURCE_FILE_NAMES, open_source_order
-from frame_store.source_order import SourceOrder, joined_order
+from frame_store.source_files import DTYPE_OF_FILE, SOURCE_FILE_NAMES, SOURCE_PTS_NAME, open_source_order
+from frame_store.source_order import JoinedPts, SourceOrder, joined_order
 
 
 class SourceFiles:
@@ -21,12 +28,18 @@ class SourceFiles:
             for entry in each.generation.files
             if entry.name in SOURCE_FILE_NAMES
         }
+        # The other files of several generations are copied, not mapped, once the order is there.
+        self._mapped = [
+            path
+            for path in self._num_bytes
+            if len(tree.generations) == 1 or path.endswith(f"{os.sep}{SOURCE_PTS_NAME}")
+        ]
         self._order: SourceOrder | None = None
 
     def order(self) -> SourceOrder:
         """The source order.
 
-        The sizes of the files are checked at each call: where a file was cut, touching the map would kill the process.
+        The sizes of mapped files are checked at each call: where one was cut, touching the map would kill the process.
 
         Raises:
             StoreDamagedError: a file is missing, cannot be right, or was cut.
@@ -35,15 +48,28 @@ class SourceFiles:
         order = self._order
         try:
             if order is None:
-                order = joined_order([_opened(each) for each in self._tree.generations])
-            self._check_sizes()
+                order = self._opened_order()
+            self._check_sizes(self._mapped)
         except StoreDamagedError as error:
             raise StoreDamagedError(f"{error}; run cache-verify on {self._tree.store_path}") from error
         self._order = order
         return order
 
-    def _check_sizes(self) -> None:
-        for path, expected in self._num_bytes.items():
+    def _opened_order(self) -> SourceOrder:
+        generations = self._tree.generations
+        if len(generations) <= MANY_GENERATIONS:
+            orders = [_opened(each) for each in generations]
+            self._check_sizes(self._num_bytes)
+            return joined_order(orders)
+        # Each map holds a descriptor, so those of many generations are not open together.
+        self._check_sizes(self._num_bytes)
+        orders = [_copied(_opened(each)) for each in generations]
+        pts = _mapped_pts(self._tree, [order.num_rows for order in orders])
+        return replace(joined_order(orders), source_pts=pts)
+
+    def _check_sizes(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            expected = self._num_bytes[path]
             try:
                 found = os.stat(path).st_size  # noqa: PTH116 - pathlib would take three times as long
             except OSError as error:
@@ -61,3 +87,32 @@ def _opened(tree: GenerationTree) -> SourceOrder:
         num_videos=generation.num_videos,
         is_shuffled=generation.layout == "shuffled",
     )
+
+
+def _copied(order: SourceOrder) -> SourceOrder:
+    """An order without pts that needs no file."""
+    return replace(
+        order,
+        first_row=np.array(order.first_row),
+        first_stored=np.array(order.first_stored),
+        order=None if order.order is None else np.array(order.order),
+        source_frames=None if order.source_frames is None else np.array(order.source_frames),
+        source_pts=None,
+    )
+
+
+def _mapped_pts(tree: CacheTree, nums_rows: Sequence[int]) -> JoinedPts:
+    """The pts of all generations, mapped without a descriptor for each."""
+    entries = [each.generation.file(SOURCE_PTS_NAME) for each in tree.generations]
+    memory = MappedRange([entry.num_bytes for entry in entries])
+    dtype, parts = DTYPE_OF_FILE[SOURCE_PTS_NAME], []
+    for number, (each, entry, num_rows) in enumerate(zip(tree.generations, entries, nums_rows, strict=True)):
+        file = open_inside(tree.store_path, f"{each.folder}/{entry.name}")
+        if os.fstat(file.number).st_size != entry.num_bytes:
+            raise StoreDamagedError(f"{each.path / entry.name}: was cut or replaced while it was opened")
+        memory.map_file(number, file.number)
+        offset = int(memory.starts[number]) + entry.num_bytes - num_rows * dtype.itemsize  # behind the header
+        pts: npt.NDArray[np.float64] = np.ndarray((num_rows,), dtype, buffer=memory.memory, offset=offset)
+        pts.flags.writeable = False
+        parts.append(pts)
+    return JoinedPts(parts, memory=memory)

@@ -1,7 +1,7 @@
 """A store's index as users see it: each whole number is int64, also where fewer bytes are stored."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,18 +16,38 @@ ROW_DTYPE: Final = np.dtype(
 """A row of `INDEX_DTYPE` in numbers that differences, negative values and products do not overflow. 64 bytes."""
 
 
+class StoredRows(Protocol):
+    """Rows of `INDEX_DTYPE`, shape (N,): a structured array, or what reads as one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N,)."""
+        ...
+
+    @property
+    def flags(self) -> Any:  # noqa: ANN401 - as numpy's
+        """Those of an array that is not writeable."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any, /) -> Any:  # noqa: ANN401 - as numpy's
+        """A column, some columns, or rows."""
+        ...
+
+
 class StoreIndex:
     """A row per frame id, read-only, with the interface of a structured numpy array of `ROW_DTYPE`.
 
     Numbers are converted at the access, and nothing is kept. `index["video_id"]` is a new int64 column, shape (N,), at
     each call, 8 bytes a frame (`pts_seconds` is a view, as float64 is stored). `index[ids]`, `index[first:end]` and
     `index[id]` convert these rows alone. `numpy.asarray(index)` converts all rows, 64 bytes a frame. The stored rows,
-    `CacheStore.stored_index`, have 40 bytes a frame in mapped memory.
+    `CacheStore.stored_index`, have 40 bytes a frame.
     """
 
     __slots__ = ("_rows",)
 
-    def __init__(self, rows: npt.NDArray[Any]) -> None:
+    def __init__(self, rows: StoredRows) -> None:
         """Over rows of `INDEX_DTYPE`, shape (N,)."""
         self._rows = rows
 
@@ -44,12 +64,12 @@ class StoreIndex:
     @property
     def ndim(self) -> int:
         """1."""
-        return self._rows.ndim
+        return 1
 
     @property
     def size(self) -> int:
         """N."""
-        return self._rows.size
+        return len(self._rows)
 
     @property
     def flags(self) -> Any:  # noqa: ANN401 - numpy does not name the type in all its versions

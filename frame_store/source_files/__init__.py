@@ -2,6 +2,7 @@
 
 from frame_store.source_files.checks import find_source_problems, order_of_index
 from frame_store.source_files.names import (
+    DTYPE_OF_FILE,
     FIRST_ROW_NAME,
     FIRST_STORED_NAME,
     ORDER_NAME,
@@ -13,6 +14,7 @@ from frame_store.source_files.opening import open_source_order
 from frame_store.source_files.writing import write_joined_source_order, write_source_order
 
 __all__ = [
+    "DTYPE_OF_FILE",
     "FIRST_ROW_NAME",
     "FIRST_STORED_NAME",
     "ORDER_NAME",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.errors import StoreDamagedError
 from frame_store.source_order.order import Int64s, SourceOrder
 
 
@@ -13,6 +14,9 @@ def joined_order(orders: Sequence[SourceOrder]) -> SourceOrder:
     """The source order of stores whose frames, videos and rows follow each other; a single one is given back as it is.
 
     All but the pts is copied: 16 bytes a video, and up to 8 bytes a frame.
+
+    Raises:
+        StoreDamagedError: an `order` holds a number that is no frame id of its store.
     """
     if len(orders) == 1:
         return orders[0]
@@ -33,9 +37,9 @@ def starts_of(counts: Sequence[int]) -> Int64s:
 class JoinedPts:
     """Implements `PtsOfRows`. It keeps the parts' arrays, mostly mapped files, and copies what is asked for."""
 
-    def __init__(self, parts: Sequence[Any]) -> None:
-        """Of `parts`, `PtsOfRows` each."""
-        self._parts = tuple(parts)
+    def __init__(self, parts: Sequence[Any], *, memory: object = None) -> None:
+        """Of `parts`, `PtsOfRows` each; `memory` is kept for as long as they are in use."""
+        self._parts, self._memory = tuple(parts), memory
         self._ends = np.cumsum([len(part) for part in parts])
 
     @property
@@ -48,13 +52,26 @@ class JoinedPts:
 
     def __getitem__(self, key: Any) -> npt.NDArray[np.float64]:  # noqa: ANN401 - as numpy's
         """The pts at a slice, or at an array of rows: float64, of the same shape as the rows."""
-        rows = np.arange(*key.indices(len(self))) if isinstance(key, slice) else np.asarray(key, np.int64)
+        rows = rows_of_key(key, num_rows=len(self))
+        if isinstance(rows, range):
+            return self._stretch(rows.start, rows.stop)
         of_rows = np.searchsorted(self._ends, rows, side="right")
         values = np.empty(rows.shape, np.float64)
         for number in np.unique(of_rows).tolist():
             is_here = of_rows == number
             part = self._parts[number]
             values[is_here] = part[rows[is_here] - (self._ends[number] - len(part))]
+        return values
+
+    def _stretch(self, first: int, end: int) -> npt.NDArray[np.float64]:
+        """The pts of the rows [first, end), a copy."""
+        values = np.empty(max(end - first, 0), np.float64)
+        number, at = int(np.searchsorted(self._ends, first, side="right")), first
+        while at < end:
+            part, stop = self._parts[number], min(end, int(self._ends[number]))
+            start = int(self._ends[number]) - len(part)
+            values[at - first : stop - first] = part[at - start : stop - start]
+            number, at = number + 1, stop
         return values
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
@@ -66,6 +83,29 @@ class JoinedPts:
         if copy is False:
             raise ValueError("an array of JoinedPts is a copy")
         return np.asarray(self[:], dtype)
+
+
+def rows_of_key(key: Any, *, num_rows: int) -> range | Int64s:  # noqa: ANN401 - as numpy's
+    """The rows that an index of numpy means among `num_rows`: a range for a slice of step 1, else int64.
+
+    Raises:
+        IndexError: a row outside of them, or bools of another number.
+    """
+    if isinstance(key, slice):
+        rows = range(*key.indices(num_rows))
+        return rows if rows.step == 1 else np.arange(rows.start, rows.stop, rows.step)
+    asked = np.asarray(key)
+    if asked.dtype == np.bool_:
+        if asked.shape != (num_rows,):
+            raise IndexError(f"bools have shape ({num_rows},), found {asked.shape}")
+        return np.flatnonzero(asked)
+    if asked.size and asked.dtype.kind not in "iu":
+        raise IndexError(f"rows are a slice, whole numbers or bools, found {asked.dtype}")
+    asked = asked.astype(np.int64, copy=False)
+    outside = (asked < -num_rows) | (asked >= num_rows)
+    if outside.any():
+        raise IndexError(f"row {asked[outside][0]} is outside [0, {num_rows})")
+    return np.where(asked < 0, asked + num_rows, asked)
 
 
 def _joined_starts(starts: Sequence[Int64s]) -> Int64s:
@@ -80,6 +120,10 @@ def _joined_ids(orders: Sequence[SourceOrder]) -> npt.NDArray[Any] | None:
     ids: npt.NDArray[Any] = np.empty(num_frames, np.uint32 if num_frames < 1 << 32 else np.int64)
     for order, first, end in zip(orders, first_ids[:-1], first_ids[1:], strict=True):
         own = np.arange(end - first) if order.order is None else order.order
+        if len(own) and int(own.max()) >= end - first:  # it would be a frame of another one
+            raise StoreDamagedError(
+                f"{order.label}order.npy: frame id {own.max()} is outside [0, {end - first})"
+            )
         ids[first:end] = own.astype(ids.dtype) + ids.dtype.type(first)
     return ids
 

@@ -49,8 +49,11 @@ class View(FrameSequence):
         self._selection = selection
         self._video_ids = _read_only(video_ids)
         self._frames_of_video = frames_of_video
-        shard_ends = np.cumsum(base.shard_sizes)
-        sizes = np.diff(selection.num_below(shard_ends), prepend=0)
+        self._count_shards()
+
+    def _count_shards(self) -> None:
+        shard_ends = np.cumsum(self._base.shard_sizes)
+        sizes = np.diff(self._selection.num_below(shard_ends), prepend=0)
         self._shard_ids = np.flatnonzero(sizes)
         """The base's shards that hold frames of the view, ascending."""
         self._shard_sizes = _read_only(sizes[self._shard_ids])
@@ -182,8 +185,14 @@ class View(FrameSequence):
             "source_order",
             "ids_by_video",
             "content_order",
-        }  # they are made again where they are asked for
+            "_shard_ids",
+            "_shard_sizes",
+        }  # they are made again
         return {name: value for name, value in self.__dict__.items() if name not in made}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._count_shards()  # the copy of a cache whose version was removed has shards that were cut anew
 
     def ids_of_video(self, video_id: int) -> Int64s:
         """Ids of the video's frames in time order: int64, shape (n,).

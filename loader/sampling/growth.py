@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, cast
+from typing import Any, Final, Generic, Protocol, cast
 
 import numpy as np
 from typing_extensions import TypeVar
 
-from frame_store.growth import earlier_store, generation_frames_of, growth_of, num_forgotten_in
+from frame_store.growth import earlier_store, generation_frames_of, num_forgotten_in, numbers_of_frames
 from frame_store.protocol import FrameStore
 from frame_store.shared import counted, counted_in_groups
 from frame_store.views import View, frames_per_video
 from loader.sampling.options import BatchOptions
 from loader.sampling.plan import BatchPlan
+
+_MOST_NUMBERS: Final = 16
+"""Of a message."""
 
 
 class HasPlan(Protocol):
@@ -93,7 +96,10 @@ class EpochFrames(Generic[Planned]):
             return None
         if isinstance(store, View):
             return "the view never had these frames, at any time of its cache"
-        sizes = ", ".join(f"{stage.num_frames:,}" for stage in growth_of(store))
+        numbers = [f"{number:,}" for number in numbers_of_frames(store)]
+        if len(numbers) > _MOST_NUMBERS:
+            numbers = ["...", *numbers[-_MOST_NUMBERS:]]
+        sizes = ", ".join(numbers)
         return f"the numbers of frames of the cache after its builds were {sizes}, none with that fingerprint"
 
     def more_than(self, earlier: FramesOfEpochs[Planned]) -> str | None:

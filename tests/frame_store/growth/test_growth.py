@@ -1,6 +1,7 @@
 """A store as it was earlier is that earlier store, whatever was appended, joined or forgotten since."""
 
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from frame_store.protocol import HoldsEncodedFrames, PrefetchingStore
 from frame_store.views import concat
 from tests.support.caches.array_store import ArrayStore
 from tests.support.caches.camera_cache import write_camera_cache
-from tests.support.grown.steps import append_videos, forget, grow, join
+from tests.support.grown.steps import append_videos, commit, forget, grow, join
 
 HISTORY = ([7, 0, 12, 5], [3], [9, 6])
 
@@ -148,3 +149,59 @@ def test_cameras_grow_together(tmp_path, seeds):
         np.testing.assert_array_equal(found.shard_sizes, before.shard_sizes)
     alone = open_store(cache, camera="wrist")
     assert len(growth_of(alone)) == 2
+
+
+@pytest.mark.parametrize("is_earlier", [False, True])
+def test_pts_of_several_generations_are_indexed_as_an_array(tmp_path, is_earlier):
+    cache = append_videos(tmp_path / "cache", (3, 4), scratch=tmp_path)
+    append_videos(cache, (2, 5), scratch=tmp_path)
+    stages = growth_of(CacheStore(cache))
+    join(cache, 0, 2)
+    append_videos(cache, (1, 2), scratch=tmp_path)
+    store = CacheStore(cache)
+    if is_earlier:
+        store = earlier_store(store, num_frames=stages[0].num_frames, fingerprint=stages[0].fingerprint)
+    pts = store.source_order.source_pts
+    expected = np.array([pts[row] for row in range(len(pts))])
+    np.testing.assert_array_equal(np.asarray(pts), expected)
+    for key in (
+        -1,
+        [-1, 0],
+        expected > 0.04,
+        np.s_[::-1],
+        np.s_[2:6],
+        np.s_[5:1:-2],
+        np.s_[-3:],
+        [[0, 6], [2, -2]],
+    ):
+        np.testing.assert_array_equal(pts[key], expected[key])
+    for outside in (len(pts), -len(pts) - 1, [True]):
+        with pytest.raises(IndexError):
+            pts[outside]
+
+
+def test_an_earlier_store_has_the_forgotten_videos_of_its_time(tmp_path):
+    cache = append_videos(tmp_path / "cache", (3, 4), scratch=tmp_path)
+    append_videos(cache, (2, 5), scratch=tmp_path)
+    stage = growth_of(CacheStore(cache))[0]
+    join(cache, 0, 2)
+    commit(cache, forgotten_videos=[1, 3])
+    earlier = earlier_store(CacheStore(cache), num_frames=stage.num_frames, fingerprint=stage.fingerprint)
+    assert earlier.forgotten_videos.tolist() == [1]
+    assert len(earlier.index) == 7 and earlier.index[[-1]].dtype == earlier.index[0].dtype
+
+
+def test_a_copied_view_counts_the_shards_of_its_copied_cache(tmp_path):
+    cache = append_videos(tmp_path / "cache", (3, 4), scratch=tmp_path)
+    append_videos(cache, (2, 5), scratch=tmp_path)
+    commit(cache, forgotten_videos=[1])
+    view = open_store(cache)
+    copied, removed = pickle.dumps(view), [cache / each.folder for each in view.base.generations]
+    view.close()
+    join(cache, 0, 2)
+    for folder in removed:
+        shutil.rmtree(folder)
+    copy, expected = pickle.loads(copied), open_store(cache)
+    assert copy.shard_sizes.tolist() == expected.shard_sizes.tolist()
+    ids = np.arange(len(copy))
+    assert copy.rows_of(ids).tobytes() == expected.rows_of(ids).tobytes()

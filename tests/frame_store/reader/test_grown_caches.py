@@ -1,13 +1,15 @@
 """A cache of several generations against the caches that it was put together from."""
 
+import gc
 import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from frame_store import open_store
-from frame_store.errors import StoreFormatError, ViewError
+from frame_store.errors import StoreDamagedError, StoreFormatError, ViewError
 from frame_store.manifest import Encoding
 from frame_store.reader import CacheStore
 from tests.support.caches.camera_cache import CAMERAS, spelt
@@ -221,3 +223,38 @@ def test_generations_that_do_not_agree_are_refused(tmp_path):
     grow(cache, other)
     with pytest.raises(StoreFormatError, match="layout is video, the first generation has shuffled"):
         open_store(cache)
+
+
+def test_source_order_of_more_generations_than_are_kept_open(tmp_path, monkeypatch):
+    cache, _ = write_grown(tmp_path, generations=((3, 2), (4,), (1, 2)), stride=2)
+    with CacheStore(cache) as store:
+        expected = store.source_order
+        kept = np.asarray(expected.source_pts)
+    monkeypatch.setattr("frame_store.reader.source_files.MANY_GENERATIONS", 2)
+    before = len([*Path("/proc/self/fd").iterdir()])
+    found = CacheStore(cache).source_order  # the store may be gone: the order keeps its maps
+    gc.collect()
+    assert len([*Path("/proc/self/fd").iterdir()]) <= before
+    for name in ("first_row", "first_stored", "order", "source_frames"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    np.testing.assert_array_equal(np.asarray(found.source_pts), kept)
+
+
+def test_an_id_of_another_generation_is_damage(tmp_path):
+    cache, _ = write_grown(tmp_path, generations=((3, 2), (4,)), content=False)
+    file = CacheStore(cache).generations[1].path / "order.npy"
+    order = file.read_bytes()
+    for wrong in (4, 2**32 - 5):  # the second one would wrap around to frame 0
+        file.write_bytes(order[:-4] + np.uint32(wrong).tobytes())
+        with pytest.raises(StoreDamagedError, match=rf"order\.npy: frame id {wrong} is outside \[0, 4\)"):
+            _ = CacheStore(cache).source_order
+
+
+def test_rows_of_the_index_are_those_of_an_array(tmp_path):
+    cache, _ = write_grown(tmp_path, generations=((3, 2), (4,)), content=False)
+    index = CacheStore(cache).index
+    rows = np.asarray(index)
+    for key in (0, -1, [0, 7, -2], np.s_[2:8], np.s_[::-1], rows["video_id"] == 2, np.s_[4:4]):
+        assert index[key].tobytes() == rows[key].tobytes()
+    names = ["shard_id", "video_id"]
+    assert all((index[names][name] == rows[name]).all() for name in names)
