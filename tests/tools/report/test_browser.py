@@ -82,7 +82,7 @@ def assert_page_is_sound(browser, path, *, names):
         assert_fits_its_window(seen)  # and leaves all details open
         assert_accessible(seen)
         tab_through(seen)
-        copy = seen.get_by_role("button", name="Copy")
+        copy = seen.locator("button[data-copies=snippet]")
         copy.focus()
         seen.keyboard.press("Enter")
         seen.get_by_role("button", name="Copied").wait_for()
