@@ -59,5 +59,9 @@ def commit_next(
 
 def _create(path: Path, manifest: CacheManifest, *, scratch: Path) -> None:
     """Raises FileExistsError where the manifest is there. No other process writes the same file in `scratch`."""
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=COMMIT_PREFIX) as folder:
-        create_file(path, encode_manifest(manifest), scratch=Path(folder, path.name))
+    folder = Path(tempfile.mkdtemp(dir=scratch, prefix=COMMIT_PREFIX))
+    try:
+        create_file(path, encode_manifest(manifest), scratch=folder / path.name)
+    finally:
+        (folder / path.name).unlink(missing_ok=True)
+        folder.rmdir()
