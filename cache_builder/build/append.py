@@ -65,8 +65,9 @@ from cache_builder.inputs import (
     settled_alone,
 )
 from cache_builder.sources import SourceContents, printable
+from cache_builder.stages import write_report
 from cache_builder.video.decode import DecodeBackend
-from frame_store.files import sync_tree, write_file
+from frame_store.files import sync_tree
 from frame_store.manifest import CacheTree, Generation, VideoEntry
 from frame_store.reader import CacheStore
 from frame_store.shared import without_controls
@@ -385,4 +386,4 @@ class Append:
         return sorted({name for table in self._request.tables.tables for name in table.columns} - there)
 
     def _write_report(self, report: BuildReport) -> None:
-        write_file(self._workspace.report, msgspec.json.format(msgspec.json.encode(report), indent=1))
+        write_report(self._workspace, msgspec.json.format(msgspec.json.encode(report), indent=1))

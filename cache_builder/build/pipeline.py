@@ -32,7 +32,7 @@ from cache_builder.inputs import (
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.settings import BuildConfig, RunOptions
 from cache_builder.sources import SourceContents, Sources, look_into, printable
-from cache_builder.stages import Workspace, resolved
+from cache_builder.stages import Workspace, remove_reports, resolved
 from cache_builder.video.decode import DecodeBackend
 from cache_builder.worker_pool import WorkerPool
 from frame_store.files import publish_folder, sync_tree, write_file
@@ -129,6 +129,10 @@ class _Build:
                         backend=self._backend,
                         request=self._append,
                     ).run()
+                if self._append.forget:
+                    raise OutputError(
+                        f"{self._workspace.output}: no cache is there, so that {{--forget}} has nothing to forget"
+                    )
                 self._progress.note(
                     f"{printable(str(self._workspace.output))}: no cache is there, builds one"
                 )
@@ -193,6 +197,7 @@ class _Build:
         # Written before the cache is published, so that every cache has its report.
         write_file(workspace.report, msgspec.json.format(msgspec.json.encode(report), indent=1))
         publish_folder(workspace.cache, workspace.output)
+        remove_reports(workspace)
         workspace.remove_building(of=identity)
         return report
 

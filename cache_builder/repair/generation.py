@@ -25,6 +25,7 @@ from cache_builder.stages import (
     Workspace,
     json_differences,
     library_versions,
+    reports_of,
     write_files_of_index,
     write_index,
     write_plan,
@@ -95,7 +96,7 @@ class GenerationRepair:
         self._broken_shard_ids = [
             shard_id for shard_id, shard in enumerate(generation.shards) if shard.name in self._broken_names
         ]
-        self._entries = videos_of(tree, report=workspace.report, broken=self._broken_names)
+        self._entries = videos_of(tree, reports=reports_of(workspace), broken=self._broken_names)
         self._source_order = SourceOrderRepair(
             cache=workspace.output,
             folder=tree.generations[0].folder,

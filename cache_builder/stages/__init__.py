@@ -9,6 +9,7 @@ from cache_builder.stages.identity import (
     setting_differences,
     version_differences,
 )
+from cache_builder.stages.kept_reports import remove_reports, reports_of, write_report
 from cache_builder.stages.other_files import (
     write_files_of_index,
     write_index,
@@ -29,6 +30,8 @@ __all__ = [
     "json_differences",
     "library_versions",
     "list_changes",
+    "remove_reports",
+    "reports_of",
     "resolved",
     "setting_differences",
     "version_differences",
@@ -36,6 +39,7 @@ __all__ = [
     "write_index",
     "write_other_files",
     "write_plan",
+    "write_report",
     "write_shards",
     "write_videos",
 ]

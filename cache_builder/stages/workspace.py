@@ -12,6 +12,7 @@ CACHE.building/        everything of an unfinished build; removed when it is don
 CACHE.columns.building/  columns in the making; removed when they are in the cache
 CACHE.content.building/  a content order in the making
 CACHE.compact.building/  generations that are joined, until they are in the cache; and folders that are being removed
+CACHE.reports/         reports of earlier appends: they have the tables of videos of their generations
 CACHE.scan             scan cache       CACHE.report.json  last report       CACHE.lock  held while building
 ```
 """
@@ -70,6 +71,7 @@ class Workspace:
         self.compaction = output.with_name(output.name + ".compact.building")
         self.scan_cache = output.with_name(output.name + ".scan")
         self.report = output.with_name(output.name + ".report.json")
+        self.reports = output.with_name(output.name + ".reports")
         self.lock = output.with_name(output.name + ".lock")
         self.identity = self.building / "identity.json"
         self.spill = self.building / "spill"
@@ -108,6 +110,7 @@ class Workspace:
             self.compaction,
             self.scan_cache,
             self.report,
+            self.reports,
             self.lock,
         )
 

@@ -146,7 +146,9 @@ color:var(--link);
 padding:5px 14px;min-height:32px;cursor:pointer}
 summary{cursor:pointer;padding:6px 0;color:var(--link)}
 footer{color:var(--soft);font-size:.86rem;padding-top:20px;padding-bottom:40px}
-@media print{body{font-size:11px}th,td{overflow-wrap:anywhere;white-space:normal}.cards th,.cards td{font-size:9px;padding:2px 3px}header,main,footer{max-width:none}.video,.plot,figure,tr{break-inside:avoid}
+@media print{body{font-size:11px}th,td{overflow-wrap:anywhere;white-space:normal}
+.cards th,.cards td{font-size:9px;padding:2px 3px}
+header,main,footer{max-width:none}.video,.plot,figure,tr{break-inside:avoid}
 h2,h3{break-after:avoid}nav,button{display:none}.scroll{overflow:visible}pre{white-space:pre-wrap}
 .sheet{grid-template-columns:repeat(8,1fr)}details::details-content{content-visibility:visible;block-size:auto}}
 """

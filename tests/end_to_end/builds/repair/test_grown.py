@@ -164,3 +164,24 @@ def test_a_repair_that_was_killed_between_two_generations_goes_on(cache, videos,
     ]
     assert digests(cache) == before
     assert not cache.with_name("cache.building").exists()
+
+
+def test_the_table_of_each_append_comes_back_from_its_report_also_where_they_were_joined(videos, tmp_path):
+    cache = tmp_path / "cache"
+    for number in range(len(VIDEOS)):
+        settings = {"size": 16, "encoding": "raw"} if number == 0 else {"append": True}
+        build_cache(videos / str(number), cache, workers=1, **settings)
+    tables = [cache / each.folder / "videos.jsonl" for each in read_tree(cache).generations]
+    before = [table.read_bytes() for table in tables]
+    for table in tables:
+        flip(table)
+    repair_cache(cache, workers=1)
+    assert [table.read_bytes() for table in tables] == before
+    compact_cache(cache, join_all=True)
+    joined = cache / read_tree(cache).generations[0].folder / "videos.jsonl"
+    assert joined.read_bytes() == b"".join(before)
+    flip(joined)
+    repair_cache(cache, workers=1)
+    assert joined.read_bytes() == b"".join(before)
+    build_cache(videos / "all", cache, workers=1, size=16, overwrite=True)
+    assert not cache.with_name("cache.reports").exists()
