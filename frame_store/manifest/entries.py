@@ -139,7 +139,7 @@ def check_generations(generations: Sequence[GenerationEntry]) -> None:
             )
         next_frame, next_video = entry.end_frame, entry.end_video
     if next_video > MAX_VIDEOS:
-        raise ValueError(f"there are {next_video} videos, at most {MAX_VIDEOS} are read")
+        raise ValueError(f"the number of videos is {next_video}, at most {MAX_VIDEOS} are read")
 
 
 def check_cameras(generations: Sequence[GenerationEntry], cameras: Sequence[CameraEntry]) -> None:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import tarfile
 
 import msgspec
@@ -10,8 +9,8 @@ import numpy as np
 import pytest
 
 from cache_builder import add_columns, compact_cache, write_content_order
-from cache_builder.compaction import compact, compaction_lines
-from cache_builder.errors import MachineError, OutputError
+from cache_builder.compaction import compaction_lines
+from cache_builder.errors import OutputError
 from frame_store import open_store
 from frame_store.errors import StoreDamagedError, StoreFormatError, StoreNotFoundError
 from frame_store.manifest import (
@@ -36,7 +35,6 @@ from tests.support.caches.made_generations import (
 )
 from tests.support.caches.tree import change_generation
 from tests.support.faults.faults import digests
-from tests.support.faults.in_process_pool import InProcessPool
 
 OF_SHARDS = {"shard_id", "slot", "byte_offset"}
 """What a join may change in a row of the index."""
@@ -256,74 +254,6 @@ def test_what_is_no_cache_or_in_the_way_is_refused(cache, tmp_path):
     assert (building / "mine.txt").exists()
 
 
-class StoppingPool(InProcessPool):
-    """Stops after some shards, as a kill does."""
-
-    num_left = 2
-
-    def next_outcome(self):
-        if not StoppingPool.num_left:
-            raise KeyboardInterrupt
-        StoppingPool.num_left -= 1
-        return super().next_outcome()
-
-
-def test_finished_shards_are_not_written_again(cache, tmp_path, monkeypatch):
-    undisturbed = shutil.copytree(cache, tmp_path / "other")
-    compact_cache(undisturbed, join_all=True)
-    before = digests(cache)
-    with monkeypatch.context() as patched:
-        patched.setattr(compact, "JoinPool", lambda num_workers: StoppingPool())
-        with pytest.raises(KeyboardInterrupt):
-            compact_cache(cache, join_all=True)
-    assert digests(cache) == before
-    shards = sorted(cache.with_name("cache.compact.building").glob("gen-*/made/shards/*.tar"))
-    assert len(shards) == 2
-    times = [shard.stat().st_mtime_ns for shard in shards]
-    names = [shard.name for shard in shards]
-    compact_cache(cache, join_all=True)
-    (joined,) = read_tree(cache).generations
-    assert [(joined.path / "shards" / name).stat().st_mtime_ns for name in names] == times
-    assert digests(cache) == digests(undisturbed)
-
-
-@pytest.mark.parametrize("variant", ["wds-raw", "cameras"])
-def test_a_generation_that_was_moved_and_never_named_is_not_left_behind(tmp_path, monkeypatch, variant):
-    cache = write_grown(tmp_path / "cache", variant, SIZES_OF_GENERATIONS[:2])
-
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(compact, "commit_manifest", stop)
-        with pytest.raises(KeyboardInterrupt):
-            compact_cache(cache, join_all=True)
-    before = {path.parent for path in cache.rglob("generation.json")}
-    append_variant(cache, variant, SIZES_OF_GENERATIONS[2], number=2)
-    compact_cache(cache, join_all=True)
-    manifest = read_manifest(cache)
-    named = {cache / folder for folder in [*manifest.folders, *manifest.superseded]}
-    assert len(before - named) == len(manifest.cameras or [None])
-    assert {path.parent for path in cache.rglob("generation.json")} <= named
-
-
-@pytest.mark.parametrize("variant", ["wds-raw", "cameras"])
-def test_a_join_that_is_no_longer_asked_for_leaves_nothing(tmp_path, monkeypatch, variant):
-    cache = write_grown(tmp_path / "cache", variant, SIZES_OF_GENERATIONS[:2])
-    before = digests(cache)
-
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(compact, "commit_manifest", stop)
-        with pytest.raises(KeyboardInterrupt):
-            compact_cache(cache, join_all=True)
-    assert digests(cache) != before
-    compact_cache(cache)
-    assert digests(cache) == before
-
-
 def test_generations_of_which_a_gpu_decoded_some_are_joined(tmp_path):
     cache = tmp_path / "cache"
     append_variant(cache, "wds-raw", (4,), number=0)
@@ -342,47 +272,6 @@ def of_gpu(name):
         change_generation(cache, library_versions=versions | {"GPU": name})
 
     return change
-
-
-def test_an_append_meanwhile_stays(cache, monkeypatch):
-    commit, expected = compact.commit_manifest, None
-
-    def append_first(*arguments, **options):
-        nonlocal expected
-        if expected is None:
-            append_variant(cache, "wds-raw", (9,), number=3)
-            expected = CacheStore(cache).read_frames(range(30))
-        commit(*arguments, **options)
-
-    monkeypatch.setattr(compact, "commit_manifest", append_first)
-    compact_cache(cache, join_all=True)
-    store = CacheStore(cache)
-    assert [entry.num_frames for entry in read_manifest(cache).generations] == [21, 9]
-    np.testing.assert_array_equal(store.read_frames(range(30)), expected)
-    assert verify_store(cache).problems == []
-
-
-def test_another_compaction_meanwhile_is_an_error(cache, tmp_path, monkeypatch):
-    commit = compact.commit_manifest
-    other = shutil.copytree(cache, tmp_path / "other")
-    compact_cache(other, join_all=True)
-
-    def compact_first(*arguments, **options):
-        name = manifest_name(3)
-        shutil.copy(other / name, cache / name)
-        commit(*arguments, **options)
-
-    monkeypatch.setattr(compact, "commit_manifest", compact_first)
-    with pytest.raises(OutputError, match="another process has replaced gen-"):
-        compact_cache(cache, join_all=True)
-
-
-def test_a_join_without_room_is_refused(cache, monkeypatch):
-    monkeypatch.setattr(compact.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 90, 10))
-    with pytest.raises(
-        MachineError, match="bytes are needed to copy the generations that are joined, 10 bytes are"
-    ):
-        compact_cache(cache, join_all=True)
 
 
 def test_cameras_are_joined_in_one_version(tmp_path):

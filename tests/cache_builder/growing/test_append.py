@@ -134,7 +134,7 @@ def test_an_append_where_no_cache_is_builds_one_and_a_dry_run_tells_of_the_new_v
 
 def test_nothing_is_forgotten_where_no_cache_is(pieces, tmp_path):
     put(pieces, tmp_path / "videos", 0)
-    with pytest.raises(OutputError, match="no cache is there, so that .* has nothing to forget"):
+    with pytest.raises(OutputError, match=r"no cache is there, so that .* has nothing to forget"):
         build_cache(tmp_path / "videos", tmp_path / "c", append=True, forget=["v0.mp4"], **SETTINGS)
     assert not (tmp_path / "c").exists()
 
