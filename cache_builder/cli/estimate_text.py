@@ -12,6 +12,8 @@ def estimate_text(estimate: BuildEstimate, *, stops_at_problems: bool) -> str:
     lines = _problem_lines(estimate, stops=stops_at_problems)
     if estimate.passed_over.text is not None:
         lines.append(estimate.passed_over.text)
+    if not estimate.num_videos:  # of an append alone: a build without videos is refused
+        return "\n".join([*lines, f"{estimate.output}: an append would add no video; nothing was written"])
     unreadable = f", {estimate.num_videos_unreadable} of them unreadable" * bool(
         estimate.num_videos_unreadable
     )

@@ -123,6 +123,8 @@ def test_an_append_where_no_cache_is_builds_one_and_a_dry_run_tells_of_the_new_v
     assert (estimate.num_videos, estimate.num_frames_stored) == (1, 11)
     assert append(tmp_path).num_frames == 11
     assert estimate_build(tmp_path / "videos", tmp_path / "c", append=True).num_videos == 0
+    told = run(tmp_path / "videos", "--out", tmp_path / "c", "--append", "--dry-run").stdout
+    assert told == f"{tmp_path / 'c'}: an append would add no video; nothing was written\n"
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
     with pytest.raises(OutputError, match="other"):
