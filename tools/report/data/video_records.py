@@ -138,6 +138,8 @@ class VideosSummary:
     """Whole videos with notes."""
     num_frames_decoded: int
     num_frames_stored: int
+    num_frames_stored_whole: int
+    """Of the whole videos."""
     num_frames_corrupt: int
     num_frames_untrusted: int
     """Of the decoded frames, in damaged stretches."""

@@ -109,6 +109,7 @@ def _count(counts: _Counts, entry: VideoEntry) -> None:
     totals["noted"] += entry.verdict == "whole" and bool(entry.notes)
     totals["decoded"] += entry.num_frames_decoded
     totals["stored"] += entry.num_frames_stored
+    totals["stored_whole"] += entry.num_frames_stored if entry.verdict == "whole" else 0
     totals["corrupt"] += entry.num_frames_corrupt
     loss = loss_of(entry)
     totals["untrusted"] += loss.num_frames_untrusted
@@ -159,6 +160,7 @@ def _summary(counts: _Counts) -> VideosSummary:
         num_noted=totals["noted"],
         num_frames_decoded=totals["decoded"],
         num_frames_stored=totals["stored"],
+        num_frames_stored_whole=totals["stored_whole"],
         num_frames_corrupt=totals["corrupt"],
         num_frames_untrusted=totals["untrusted"],
         num_videos_untrusted=totals["with_untrusted"],

@@ -109,6 +109,17 @@ def worst_picture_part(camera: CameraFacts) -> Html | None:
     )
 
 
+def _kept_text(summary: VideosSummary | None) -> str:
+    """How many frames that are, in parentheses."""
+    if summary is None:
+        return ""
+    frames = counted_in_groups(summary.num_frames_stored, "frame")
+    return (
+        f" ({summary.num_frames_stored_whole:,} of {frames}; good frames of the other videos are left out, too, and "
+        "the figures of this page are those of all)"
+    )
+
+
 def what_to_do_part(report: CacheReport) -> Html:
     """What loaders do with doubtful frames, and how such videos are left out or replaced."""
     leader = report.leader
@@ -126,7 +137,10 @@ def what_to_do_part(report: CacheReport) -> Html:
         element("h3", "Mend the videos"),
         plain_list(_remedies(report)),
         element("h3", "Train without them"),
-        element("p", "This leaves the cache as it is, and takes only videos that are whole:"),
+        element(
+            "p",
+            f"This leaves the cache as it is, and takes only videos that are whole{_kept_text(leader.summary)}:",
+        ),
         code_block(
             "without-damage", without_damage(report), label="Python code that leaves damaged videos out"
         ),

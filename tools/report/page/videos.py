@@ -139,7 +139,7 @@ def videos_part(camera: CameraFacts, *, number: int = 0, noun: str = "video") ->
         _group(videos, number, at_most=at_most, others=others)
         for videos, at_most, others in (
             (wrong, MAX_OPEN, f"other {noun} that is not whole|other {noun}s that are not whole"),
-            (noted, MAX_NOTED_OPEN, f"other {noun} with notes|other {noun}s with notes"),
+            (noted, MAX_NOTED_OPEN, f"other {noun} with notes or marks|other {noun}s with notes or marks"),
             (plain, MAX_PLAIN_OPEN, f"other whole {noun} without a note|other whole {noun}s without a note"),
         )
     ]
