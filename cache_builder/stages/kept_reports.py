@@ -16,16 +16,19 @@ class _Append(msgspec.Struct):
 
 
 class _Report(msgspec.Struct):
+    videos: msgspec.Raw
     append: _Append | None = None
 
 
 def write_report(workspace: Workspace, content: bytes) -> None:
-    """Write `CACHE.report.json`; the one before goes to `CACHE.reports/` if it has the table of a generation.
+    """Write `CACHE.report.json`. The one before goes to `CACHE.reports/` if it has the table of another generation.
 
     Raises:
         OSError: disk full or failing.
     """
-    if _has_a_table(workspace.report):
+    before, after = _read(workspace.report), msgspec.json.decode(content, type=_Report)
+    has_a_table = before is not None and (before.append is None or before.append.num_videos_added > 0)
+    if before is not None and has_a_table and bytes(before.videos) != bytes(after.videos):
         earlier = workspace.report.read_bytes()
         workspace.reports.mkdir(exist_ok=True)
         write_file(workspace.reports / f"{hashlib.sha256(earlier).hexdigest()[:16]}.json", earlier)
@@ -43,11 +46,10 @@ def remove_reports(workspace: Workspace) -> None:
     shutil.rmtree(workspace.reports, ignore_errors=True)
 
 
-def _has_a_table(path: Path) -> bool:
-    """Whether a report has the videos of one generation, and not those of all, as where an append added none."""
+def _read(path: Path) -> _Report | None:
+    """A report; None where none can be read. Where an append added no video, its videos are those of the cache."""
     try:
-        report = msgspec.json.decode(path.read_bytes(), type=_Report)
+        return msgspec.json.decode(path.read_bytes(), type=_Report)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise_if_out_of_files(error)
-        return False
-    return report.append is None or report.append.num_videos_added > 0
+        return None

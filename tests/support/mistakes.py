@@ -180,7 +180,7 @@ _COMMANDS = (
     Mistake(
         title="A page about a folder of videos, given as a cache",
         typed="cache-report clips",
-        says=["clips", "--videos"],
+        says=["clips", "give the cache beside it: clips.cache"],
     ),
     Mistake(
         title="Windows longer than every video",

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache_builder.cli import cache_info
@@ -83,6 +83,7 @@ CONFIG = ("geometry", "stride", "fps", "frames_per_shard")
     config=st.dictionaries(st.sampled_from(CONFIG), JSON),
     has_truth=st.booleans(),
 )
+@settings(max_examples=40)
 def test_no_value_in_a_cache_breaks_it(built, facts, config, has_truth):
     video, *others = videos_of(built)
     odd = msgspec.structs.replace(video, facts=facts, findings=video.findings if has_truth else None)

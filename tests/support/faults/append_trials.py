@@ -69,7 +69,7 @@ class AppendTrials:
             found.append(f"the same command ended with {second.returncode}: {second.stderr}")
         elif digests(self.output) != self._new:
             found.append("the same command did not end in the bytes of an undisturbed append")
-        known = {self.output.name + suffix for suffix in ("", ".lock", ".scan", ".report.json")}
+        known = {self.output.name + suffix for suffix in ("", ".lock", ".scan", ".report.json", ".reports")}
         if strange := {path.name for path in self._folder.iterdir()} - known:
             found.append(f"files that were not removed: {sorted(strange)}")
         return found
