@@ -14,8 +14,9 @@ from tests.support.faults.shared_workers import own_workers, shared_workers
 from tests.support.gpu.stub_driver import StubDriver, build_stub_driver, why_not_built
 from tests.support.videos.tiny_videos import TinyFolder, simple_specs, tiny_folder
 
-settings.register_profile("local", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
+NUM_EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "100"))
+settings.register_profile("local", deadline=None, max_examples=NUM_EXAMPLES)
+settings.register_profile("ci", deadline=None, derandomize=True, max_examples=NUM_EXAMPLES)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
