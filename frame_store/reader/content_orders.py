@@ -3,8 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.columns import MappedArray
 from frame_store.content_order import mapped_orders
-from frame_store.manifest import CacheTree
+from frame_store.errors import StoreDamagedError
+from frame_store.manifest import CacheTree, ContentOrderEntry
 from frame_store.views import digest_of_orders
 
 
@@ -14,6 +16,7 @@ class ContentOrders:
     def __init__(self, tree: CacheTree, *, num_frames: int | None = None) -> None:
         """Of the first `num_frames` frames of a tree, or of all. Opens nothing."""
         self._num_frames = tree.num_frames if num_frames is None else num_frames
+        self._store_path = tree.store_path
         self._orders = [
             (entry, order) for entry, order in mapped_orders(tree) if entry.first_frame < self._num_frames
         ]
@@ -32,7 +35,8 @@ class ContentOrders:
         Of an order that goes on behind the last frame, the frames that are there keep their order.
 
         Raises:
-            StoreDamagedError: a file is missing, a link, of another type or length, or was cut.
+            StoreDamagedError: a file is missing, a link, of another type or length, or was cut; of several, also one
+                with an id outside of its stretch.
             OSError: no more files can be opened.
         """
         if not self._orders:
@@ -40,11 +44,22 @@ class ContentOrders:
         if self._is_one:
             return self._orders[0][1].array
         if self._joined is None:
-            ids = [order.array + np.uint32(entry.first_frame) for entry, order in self._orders]
+            ids = [self._ids_in_cache(entry, order) for entry, order in self._orders]
             joined = np.concatenate([some[some < self._num_frames] for some in ids])
             joined.flags.writeable = False
             self._joined = joined
         return self._joined
+
+    def _ids_in_cache(self, entry: ContentOrderEntry, order: MappedArray) -> npt.NDArray[np.uint32]:
+        """The ids of a stretch, whose file counts from its first frame. One outside must not be a frame of another."""
+        ids = order.array
+        if int(ids.max()) >= entry.num_frames:
+            raise StoreDamagedError(
+                f"{self._store_path / entry.file.name}: has frame id {ids.max()}, outside [0, {entry.num_frames}); "
+                f"run cache-verify on {self._store_path}"
+            )
+        in_cache: npt.NDArray[np.uint32] = ids + np.uint32(entry.first_frame)
+        return in_cache
 
     @property
     def digest(self) -> str | None:

@@ -6,9 +6,6 @@ from frame_cache_tools.bias.samplers import candidates, largest_divisor
 from frame_cache_tools.bias.table import HORIZON, MAX_FRAMES_READ, BiasTable
 from frame_cache_tools.bias.text import (
     cells_of,
-    effective_text,
-    legend_text,
-    long_run_title,
     notes_of,
     short_name,
 )
@@ -23,10 +20,7 @@ __all__ = [
     "case_of_cache",
     "case_of_store",
     "cells_of",
-    "effective_text",
     "largest_divisor",
-    "legend_text",
-    "long_run_title",
     "notes_of",
     "pick_sampler",
     "short_name",

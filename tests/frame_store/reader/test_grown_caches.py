@@ -258,3 +258,16 @@ def test_rows_of_the_index_are_those_of_an_array(tmp_path):
         assert index[key].tobytes() == rows[key].tobytes()
     names = ["shard_id", "video_id"]
     assert all((index[names][name] == rows[name]).all() for name in names)
+
+
+def test_an_id_of_a_content_order_outside_of_its_stretch_is_damage(tmp_path):
+    cache, _ = write_grown(tmp_path, generations=((3, 2), (4,)))
+    entry = CacheStore(cache).manifest.content_orders[1]
+    file = cache / entry.file.name
+    order = file.read_bytes()
+    for wrong in (4, 2**32 - 5):  # the second one would wrap around to frame 0
+        file.write_bytes(order[:-4] + np.uint32(wrong).tobytes())
+        with pytest.raises(
+            StoreDamagedError, match=rf"content_order\.npy: has frame id {wrong}, outside \[0, 4\)"
+        ):
+            _ = CacheStore(cache).content_order
