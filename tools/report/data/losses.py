@@ -7,6 +7,7 @@ from frame_cache_tools.report.data.video_records import Loss
 
 from frame_store.frame_findings import DamagedSpan, FrameFindings, PtsGap
 from frame_store.manifest import VideoEntry
+from frame_store.shared import counted_in_groups
 
 _UNREADABLE: Final[tuple[tuple[str, str], ...]] = (
     ("LFS", "Run `git lfs pull` where the videos are."),
@@ -49,7 +50,7 @@ def loss_of(entry: VideoEntry) -> Loss:
     if tail:
         texts.append(f"the last {tail:.2f} s lost")
     if packets:
-        texts.append(f"{packets:,} {'packet' if packets == 1 else 'packets'} gave no frame")
+        texts.append(f"{counted_in_groups(packets, 'packet')} gave no frame")
     if (unread := unread_text(entry)) is not None:
         texts.append(unread)
     lost = max((seconds + tail) / step if step else 0.0, packets)
