@@ -1,6 +1,7 @@
 """obstore's stores of one URL: made when needed, with time-outs that fit what is moved, and anew after a break."""
 
 import os
+import re
 from datetime import timedelta
 from functools import cache
 from typing import Any, Final, Literal, TypeAlias
@@ -12,6 +13,8 @@ from frame_store.remote.url import RemoteUrl
 _SMALL_BITS: Final = 22
 """Up to 4 MiB the time of an attempt is that of the policy."""
 _PART_RETRIES: Final = 5
+_VARIABLES_OF: Final = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
+_ENDPOINTS: Final = ("ENDPOINT_URL", "ENDPOINT_URL_S3", "ENDPOINT")
 Kind: TypeAlias = Literal["read", "write", "parts"]
 """What requests do. A put in parts sends a part again by itself; all else is tried again by `with_retries` alone."""
 Obstore: TypeAlias = Any
@@ -53,16 +56,20 @@ class Connections:
                 self._stores.pop(key, None)
 
     def _made(self, attempt_seconds: float, kind: Kind) -> Store:
+        url, seconds = self._url, timedelta(seconds=attempt_seconds)
+        absence = ""
         try:
             import obstore
             from obstore import store
         except ImportError as error:
+            absence = str(error)
+        if absence:
             raise ObjectStoreError(
-                f"{self._url.text}: object stores need the package obstore ({error}): "
+                f"{url.text}: object stores need the package obstore ({absence}): "
                 "pip install 'frame-cache[remote]'"
-            ) from None
+            )
         self._obstore = obstore
-        url, seconds = self._url, timedelta(seconds=attempt_seconds)
+        _check_endpoints(url)
         client_options: Any = {
             "allow_http": url.scheme == "http" or _may_use_http(url.scheme),
             "connect_timeout": timedelta(seconds=self._policy.connect_seconds),
@@ -100,9 +107,21 @@ def _process_of_obstore() -> int:
 
 def _may_use_http(scheme: str) -> bool:
     """Whether the environment names an endpoint without TLS, or allows it. Options of ours hide that from obstore."""
-    start = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}.get(scheme, "")
-    endpoints = (
-        os.environ.get(f"{start}_{name}", "") for name in ("ENDPOINT_URL", "ENDPOINT_URL_S3", "ENDPOINT")
-    )
+    start = _VARIABLES_OF.get(scheme, "")
     is_allowed = os.environ.get(f"{start}_ALLOW_HTTP", "").lower() in {"1", "true", "yes", "y", "on"}
-    return is_allowed or any(endpoint.startswith("http://") for endpoint in endpoints)
+    return is_allowed or any(value.startswith("http://") for value in _endpoints(scheme).values())
+
+
+def _endpoints(scheme: str) -> dict[str, str]:
+    names = (f"{_VARIABLES_OF.get(scheme, '')}_{name}" for name in _ENDPOINTS)
+    return {name: os.environ[name] for name in names if os.environ.get(name)}
+
+
+def _check_endpoints(url: RemoteUrl) -> None:
+    """obstore panics where an endpoint is no URL."""
+    for name, value in _endpoints(url.scheme).items():
+        if not re.fullmatch(r"https?://[^\s/?#@]+(?:/\S*)?", value):
+            raise ObjectStoreError(
+                f"{url.text}: {name} is no URL of an endpoint, such as https://host:port (credentials have variables "
+                "of their own)"
+            )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from frame_store.errors import (
+    FrameCacheError,
     ObjectAccessError,
     ObjectChangedError,
     ObjectMissingError,
@@ -56,7 +57,7 @@ _VARIABLES: Final = {
 _WEB_REMEDY: Final = "web servers are read without credentials: use s3, gs or az, or a server that needs none"
 
 
-def classified(error: Exception, *, what: str) -> Passing | Exception | None:  # noqa: PLR0911
+def classified(error: BaseException, *, what: str) -> Passing | Exception | None:  # noqa: PLR0911
     """What `error` means for the object `what`; None where it is no failure of a store."""
     if isinstance(error, TruncatedError):
         return Passing(
@@ -64,11 +65,18 @@ def classified(error: Exception, *, what: str) -> Passing | Exception | None:  #
             "was, or something on the way cuts answers off",
             max_attempts=_WRONG_ANSWERS,
         )
+    if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | FrameCacheError):
+        return None
     from obstore import exceptions as of_obstore
 
     text = str(error)
     if isinstance(error, ValueError) and text.startswith("Could not parse path"):
         return unfit_name(what)
+    if type(error).__name__ == "PanicException":  # of Rust; it is no Exception
+        return ObjectStoreError(
+            f"{what}: obstore could not go on; the store's answer, or what the environment says of "
+            "the store, is none that it knows"
+        )
     if not isinstance(error, of_obstore.BaseError | OSError) or getattr(error, "errno", None) is not None:
         return None  # as of a file here that is to be put
     if isinstance(error, of_obstore.InvalidPathError):

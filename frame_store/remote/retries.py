@@ -90,7 +90,7 @@ def with_retries(
         attempt += 1
         try:
             return call()
-        except Exception as error:
+        except BaseException as error:
             failure = classified(error, what=what())
             if failure is None:
                 raise

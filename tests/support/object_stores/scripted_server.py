@@ -113,6 +113,16 @@ def scripted_server(script: Script) -> Iterator[ScriptedServer]:
 
 def read_request(connection: socket.socket) -> Request | None:
     """The next request of a connection; None where it ends first."""
+    found = read_head_and_body(connection)
+    if found is None:
+        return None
+    head, body = found
+    method, target, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
+    return Request(method=method, target=target, headers=headers_of(head), body=body)
+
+
+def read_head_and_body(connection: socket.socket) -> tuple[bytes, bytes] | None:
+    """The next request of a connection, the head with its empty line; None where the connection ends first."""
     data = b""
     while _END_OF_HEAD not in data:
         more = connection.recv(65536)
@@ -120,8 +130,7 @@ def read_request(connection: socket.socket) -> Request | None:
             return None
         data += more
     head, _, body = data.partition(_END_OF_HEAD)
-    first, *lines = head.decode("latin-1").split("\r\n")
-    headers = {name.lower(): value for name, value in (re.split(r":\s*", line, maxsplit=1) for line in lines)}
+    headers = headers_of(head)
     if headers.get("expect", "").lower() == "100-continue":
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
     missing = int(headers.get("content-length", "0")) - len(body)
@@ -132,8 +141,14 @@ def read_request(connection: socket.socket) -> Request | None:
             return None
         parts.append(more)
         missing -= len(more)
-    method, target, _ = first.split(" ", 2)
-    return Request(method=method, target=target, headers=headers, body=b"".join(parts))
+    return head + _END_OF_HEAD, b"".join(parts)
+
+
+def headers_of(head: bytes) -> dict[str, str]:
+    """The headers of a request, their names in lower case."""
+    lines = head.decode("latin-1").split("\r\n")[1:]
+    pairs = (re.split(r":\s*", line, maxsplit=1) for line in lines if line)
+    return {name.lower(): value for name, value in pairs}
 
 
 def _send(connection: socket.socket, planned: Answer, ended: threading.Event) -> None:
