@@ -2,11 +2,14 @@
 
 from frame_store.remote.cache import RemoteCache, default_folder
 from frame_store.remote.client import ObjectClient, RemoteObject
+from frame_store.remote.folder import BoundedFolder, HeldFile
 from frame_store.remote.mirror import Mirror, MirroredFile
 from frame_store.remote.retries import RetryPolicy
 from frame_store.remote.url import RemoteUrl, is_url
 
 __all__ = [
+    "BoundedFolder",
+    "HeldFile",
     "Mirror",
     "MirroredFile",
     "ObjectClient",

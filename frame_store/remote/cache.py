@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from frame_store.remote.client import ObjectClient
+from frame_store.remote.folder import BoundedFolder
 from frame_store.remote.mirror import Mirror, MirroredFile
 from frame_store.remote.url import RemoteUrl
 from frame_store.shared import user_path
@@ -59,13 +60,23 @@ class RemoteCache:
         self.mirrored.need(files)
 
     @cached_property
+    def folder(self) -> BoundedFolder | None:
+        """Where whole shards lie, beside those of other caches; None where none are kept.
+
+        Raises what `BoundedFolder` raises.
+        """
+        if self.folder_bytes is None:
+            return None
+        return BoundedFolder(self.folder_path / "shards", max_bytes=self.folder_bytes)
+
+    @cached_property
     def mirrored(self) -> Mirror:
         """What downloads the files of the mirror."""
         return Mirror(self.client, self.mirror)
 
     def name_in_folder(self, key: str) -> str:
-        """What the shard `key` is called among the shards of all caches that share the folder."""
-        return f"{self.mirror.name}-{key.replace('/', '-')}"
+        """What the shard `key` is called in `folder`, among the shards of all caches that share it."""
+        return f"{self.mirror.name}/{key}"
 
     def __getstate__(self) -> dict[str, Any]:
         names = ("client", "mirror", "folder_path", "folder_bytes")
