@@ -142,10 +142,7 @@ class ObjectClient:
             ObjectStoreError: a web server, which has no lists.
         """
         prefix = self.url.child(folder)
-        if not self.url.is_writable:
-            raise ObjectStoreError(
-                f"{prefix.text}: a web server has no list of its objects; name each object, or use s3, gs or az"
-            )
+        self._require_lists(prefix)
         metas: list[Any] = []
         pages: Any = None
 
@@ -172,6 +169,25 @@ class ObjectClient:
         for meta in sorted(metas, key=lambda meta: str(meta["path"])):
             if meta["path"].startswith(start):  # or else it is the marker of the folder that some tools write
                 yield self._object(meta)
+
+    def entries(self, folder: str = "") -> tuple[list[str], list[str]]:
+        """The names directly in a folder: of folders, and of objects. Both sorted.
+
+        Raises:
+            ObjectStoreError: a web server, which has no lists.
+        """
+        prefix = self.url.child(folder)
+        self._require_lists(prefix)
+        found = self._retried(
+            lambda obstore, store: obstore.list_with_delimiter(store, prefix=prefix.path or None),
+            lambda: prefix.text,
+        )
+        folders = [str(path) for path in found["common_prefixes"]]
+        objects = [str(meta["path"]) for meta in found["objects"]]
+        folders, objects = (
+            sorted(path.rstrip("/").rpartition("/")[2] for path in paths) for paths in (folders, objects)
+        )
+        return folders, objects
 
     def put(self, key: str, data: bytes) -> RemoteObject:
         """Write an object, in place of one that is there."""
@@ -315,6 +331,12 @@ class ObjectClient:
             return call(obstore, used)
 
         return with_retries(attempt, what=what, policy=self.policy, on_break=lambda: connections.forget(used))
+
+    def _require_lists(self, prefix: RemoteUrl) -> None:
+        if not self.url.is_writable:
+            raise ObjectStoreError(
+                f"{prefix.text}: a web server has no list of its objects; name each object, or use s3, gs or az"
+            )
 
     def _full(self, key: str) -> str:
         if _UNFIT.search(key):
