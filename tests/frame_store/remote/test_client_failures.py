@@ -162,6 +162,12 @@ def test_what_may_pass_is_asked_again(client_of, name):
     assert len(server.requests) > 1 or "stall" in name
 
 
+def test_a_wrong_answer_among_other_failures_does_not_end_the_attempts(client_of):
+    answers = [Answer(), Answer(), answer(200, b"x" * 100, HEADERS), Answer(), part()]
+    client, _ = client_of(lambda request, number: answers[number])
+    assert bytes(client.get_range("a", 0, 100)) == b"x" * 100
+
+
 def test_lists_and_writes_fail_as_reads_do(client_of):
     client, _ = client_of(lambda request, number: refusal(403, "AccessDenied"))
     for call in (
