@@ -3,6 +3,7 @@
 obstore 0.12 tells most failures by text alone. What stands here was read off real failures; the tests provoke each.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -47,6 +48,7 @@ _CODE: Final = re.compile(r"<Code>((?:[A-Z][a-z]+){2,8})</Code>")
 _OF_METADATA_SERVICE: Final = re.compile(
     r"performing [A-Z]+ \w+://[^/\s]+/(?:latest/(?:api/token|meta-data)|computeMetadata|metadata/identity)"
 )
+_OF_LOCAL_FILE: Final = re.compile(r"[^\n]*\(os error (\d+)\)")
 _EXPIRED: Final = {"ExpiredToken", "TokenRefreshRequired", "RequestExpired"}
 _VARIABLES: Final = {
     "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for keys that expire, AWS_SESSION_TOKEN; "
@@ -77,8 +79,11 @@ def classified(error: BaseException, *, what: str) -> Passing | Exception | None
             f"{what}: obstore could not go on; the store's answer, or what the environment says of "
             "the store, is none that it knows"
         )
-    if not isinstance(error, of_obstore.BaseError | OSError) or getattr(error, "errno", None) is not None:
-        return None  # as of a file here that is to be put
+    if not isinstance(error, of_obstore.BaseError | OSError):
+        return None
+    if of_file := _OF_LOCAL_FILE.fullmatch(text):
+        number = int(of_file[1])
+        return OSError(number, f"{what}: the file that was to be put cannot be read: {os.strerror(number)}")
     if isinstance(error, of_obstore.InvalidPathError):
         return ObjectStoreError(
             f"{what}: an object there has a name that cannot be used here: one with '//', '.', '..' or control "

@@ -24,12 +24,15 @@ def test_batches_behind_a_bad_network_are_right(seaweed, bucket_folder, tmp_path
         for name, value in proxy.store(seaweed).environment.items():
             monkeypatch.setenv(name, value)
 
+        coming_back = []
+
         def die(number):
             if number == 10:
-                proxy.die_for(0.5)
+                coming_back.append(proxy.die_for(0.5))
 
         found = compare_batches(
             tmp_path / "cache", bucket_folder, 20, opened=opened, after=die, batch_size=16, seed=5, **options
         )
+        coming_back[0].join()
         assert found.num_batches == 20
         assert sum(proxy.counts.faults.values()) > 5

@@ -127,6 +127,13 @@ def test_a_file_is_put_and_one_that_changes_meanwhile_is_an_error(client, tmp_pa
         client.put_file("one", tmp_path / "nothing")
 
 
+def test_a_file_that_cannot_be_read_is_no_failure_of_the_store(client, tmp_path):
+    with pytest.raises(
+        IsADirectoryError, match="one: the file that was to be put cannot be read: Is a directory"
+    ):
+        client.put_file("one", tmp_path)
+
+
 def page(keys, *, next_page=None):
     more = f"<NextContinuationToken>{next_page}</NextContinuationToken>" if next_page else ""
     contents = "".join(
