@@ -48,6 +48,7 @@ _CODE: Final = re.compile(r"<Code>((?:[A-Z][a-z]+){2,8})</Code>")
 _OF_METADATA_SERVICE: Final = re.compile(
     r"performing [A-Z]+ \w+://[^/\s]+/(?:latest/(?:api/token|meta-data)|computeMetadata|metadata/identity)"
 )
+_NO_BUCKET: Final = {"NoSuchBucket", "ContainerNotFound"}
 _OF_LOCAL_FILE: Final = re.compile(r"[^\n]*\(os error (\d+)\)")
 _EXPIRED: Final = {"ExpiredToken", "TokenRefreshRequired", "RequestExpired"}
 _VARIABLES: Final = {
@@ -56,7 +57,6 @@ _VARIABLES: Final = {
     "gs": "GOOGLE_APPLICATION_CREDENTIALS; GOOGLE_SKIP_SIGNATURE=true for a public bucket",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY; AZURE_SKIP_SIGNATURE=true for a public container",
 }
-_WEB_REMEDY: Final = "web servers are read without credentials: use s3, gs or az, or a server that needs none"
 
 
 def classified(error: BaseException, *, what: str) -> Passing | Exception | None:  # noqa: PLR0911
@@ -72,18 +72,10 @@ def classified(error: BaseException, *, what: str) -> Passing | Exception | None
     from obstore import exceptions as of_obstore
 
     text = str(error)
-    if isinstance(error, ValueError) and text.startswith("Could not parse path"):
-        return unfit_name(what)
-    if type(error).__name__ == "PanicException":  # of Rust; it is no Exception
-        return ObjectStoreError(
-            f"{what}: obstore could not go on; the store's answer, or what the environment says of "
-            "the store, is none that it knows"
-        )
+    if (of_this_process := _of_this_process(error, text, what)) is not None:
+        return of_this_process
     if not isinstance(error, of_obstore.BaseError | OSError):
         return None
-    if of_file := _OF_LOCAL_FILE.fullmatch(text):
-        number = int(of_file[1])
-        return OSError(number, f"{what}: the file that was to be put cannot be read: {os.strerror(number)}")
     if isinstance(error, of_obstore.InvalidPathError):
         return ObjectStoreError(
             f"{what}: an object there has a name that cannot be used here: one with '//', '.', '..' or control "
@@ -95,7 +87,7 @@ def classified(error: BaseException, *, what: str) -> Passing | Exception | None
     code = _CODE.search(text)
     if _OF_METADATA_SERVICE.search(text) or "Error performing token request" in text:
         return Passing(
-            text=f"no credentials: the environment has none, and this machine gets none from a cloud; "
+            text="no credentials could be had, neither from the environment nor from a cloud that this machine is in; "
             f"give them: {_variables(what)}",
             max_attempts=_NO_CREDENTIALS,
             final=ObjectAccessError,
@@ -112,6 +104,16 @@ def classified(error: BaseException, *, what: str) -> Passing | Exception | None
     return _without_status(text, what)
 
 
+def forget_context(error: BaseException) -> None:
+    """Take obstore's errors out of the chain of an error: their text has hosts, and Python would print it."""
+    while error.__context__ is not None:
+        context = error.__context__
+        if type(context).__module__.startswith(("obstore", "pyo3")) or "Debug source" in str(context):
+            error.__context__ = None
+            return
+        error = context
+
+
 def unfit_name(what: str) -> ObjectStoreError:
     """The error for a name that obstore refuses."""
     return ObjectStoreError(
@@ -120,11 +122,30 @@ def unfit_name(what: str) -> ObjectStoreError:
     )
 
 
+def _of_this_process(error: BaseException, text: str, what: str) -> Exception | None:
+    """The error for what obstore itself refuses, or cannot do, before any request."""
+    if isinstance(error, ValueError) and text.startswith("Could not parse path"):
+        return unfit_name(what)
+    if type(error).__name__ == "PanicException":  # of Rust; it is no Exception
+        return ObjectStoreError(
+            f"{what}: obstore could not go on; the store's answer, or what the environment says of the store, is none "
+            "that it knows"
+        )
+    if of_file := _OF_LOCAL_FILE.fullmatch(text):
+        number = int(of_file[1])
+        return OSError(number, f"{what}: the file that was to be put cannot be read: {os.strerror(number)}")
+    return None
+
+
 def _by_status(status: int, code: str, what: str, *, is_create: bool) -> Passing | Exception:  # noqa: PLR0911
     told = f"HTTP {status} {code}".strip()
     if status == 404:
-        subject = "its bucket is not there" if code == "NoSuchBucket" else "is not there"
+        subject = "its bucket is not there" if code in _NO_BUCKET else "is not there"
         return ObjectMissingError(f"{what}: {subject} (404)")
+    if (
+        status == 409 and "AlreadyExists" in code
+    ):  # as Azure refuses to create it; S3's 409 is one to ask again
+        return FileExistsError(f"{what}: is there already")
     if status == 412:
         if is_create:
             return FileExistsError(f"{what}: is there already")
@@ -198,6 +219,11 @@ def _wrong_region(what: str) -> ObjectStoreError:
 
 def _access_error(status: int, code: str, what: str) -> ObjectAccessError:
     told = f"HTTP {status} {code}".strip()
+    if what.startswith("http"):
+        return ObjectAccessError(
+            f"{what}: the web server refuses the request ({told}); web servers are asked without credentials: use s3, "
+            "gs or az, or a server that needs none"
+        )
     if code == "RequestTimeTooSkewed":
         return ObjectAccessError(
             f"{what}: the clock of this machine is wrong, so that the store refuses it ({told})"
@@ -219,4 +245,4 @@ def _access_error(status: int, code: str, what: str) -> ObjectAccessError:
 
 
 def _variables(what: str) -> str:
-    return _VARIABLES.get(what.partition(":")[0], _WEB_REMEDY)
+    return _VARIABLES.get(what.partition(":")[0], "")
