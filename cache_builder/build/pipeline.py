@@ -21,7 +21,7 @@ from cache_builder.errors import (
     OutputError,
     VideosNotWholeError,
 )
-from cache_builder.executors import WorkerPool
+from cache_builder.executors import Executor, WorkerPool, read_executor
 from cache_builder.growing import AppendRequest, require_cache
 from cache_builder.inputs import (
     camera_configs,
@@ -33,7 +33,7 @@ from cache_builder.inputs import (
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.settings import BuildConfig, RunOptions
 from cache_builder.sources import SourceContents, Sources, look_into, printable
-from cache_builder.stages import Workspace, remove_reports, resolved
+from cache_builder.stages import Workspace, cluster_executor, remove_reports, resolved
 from cache_builder.video.decode import DecodeBackend
 from frame_store.files import publish_folder, sync_tree, write_file
 from frame_store.manifest import encode_manifest, fresh_manifest
@@ -116,10 +116,23 @@ class _Build:
         self._overwrite = overwrite
         self._append = append
         self._progress = progress
-        self._pool = WorkerPool[Any, Any](num_workers=options.workers)
+        cluster = read_executor(options.executor)
+        self._pool: Executor[Any, Any] = (
+            WorkerPool[Any, Any](num_workers=options.workers)
+            if cluster is None
+            else cluster_executor(
+                cluster, options=options, workspace=workspace, videos=contents.videos, progress=progress
+            )
+        )
         self._making = Making(workspace=workspace, options=options, pool=self._pool, progress=progress)
 
     def run(self) -> BuildReport:
+        try:
+            return self._run_in_pool()
+        finally:
+            self._workspace.nodes.unlink(missing_ok=True)
+
+    def _run_in_pool(self) -> BuildReport:
         with self._pool:
             if self._append is not None:
                 if _is_there(self._workspace.output):

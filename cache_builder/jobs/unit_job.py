@@ -70,7 +70,11 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         seconds = seconds_to_decode(
             num_packets, width=facts.width, height=facts.height, num_bytes=facts.num_bytes
         )
-        return JobLimits(seconds=seconds, memory_bytes=None if is_device else DEFAULT_LIMITS.max_memory_bytes)
+        return JobLimits(
+            seconds=seconds,
+            memory_bytes=None if is_device else DEFAULT_LIMITS.max_memory_bytes,
+            num_gpus=int(is_device),
+        )
 
     def run(self) -> UnitReceipt:
         """Decode and spill the unit, unless an earlier run did so and its files are intact.

@@ -10,6 +10,7 @@ from cache_builder.stages.identity import (
     version_differences,
 )
 from cache_builder.stages.kept_reports import remove_reports, reports_of, write_report
+from cache_builder.stages.node_check import NodeCheckJob, cluster_executor, make_node_check
 from cache_builder.stages.other_files import (
     write_files_of_index,
     write_index,
@@ -23,13 +24,16 @@ __all__ = [
     "REMOVED_NAME",
     "DecodeResult",
     "DecodeStage",
+    "NodeCheckJob",
     "Workspace",
+    "cluster_executor",
     "collect_shards",
     "commit_manifest",
     "commit_next",
     "json_differences",
     "library_versions",
     "list_changes",
+    "make_node_check",
     "remove_reports",
     "reports_of",
     "resolved",

@@ -13,6 +13,7 @@ CACHE.columns.building/  columns in the making; removed when they are in the cac
 CACHE.content.building/  a content order in the making
 CACHE.compact.building/  generations that are joined, until they are in the cache; and folders that are being removed
 CACHE.reports/         reports of earlier appends: they have the tables of videos of their generations
+CACHE.nodes            random bytes that every node of a cluster must see there; removed when the build ends
 CACHE.scan             scan cache       CACHE.report.json  last report       CACHE.lock  held while building
 ```
 """
@@ -72,6 +73,7 @@ class Workspace:
         self.scan_cache = output.with_name(output.name + ".scan")
         self.report = output.with_name(output.name + ".report.json")
         self.reports = output.with_name(output.name + ".reports")
+        self.nodes = output.with_name(output.name + ".nodes")
         self.lock = output.with_name(output.name + ".lock")
         self.identity = self.building / "identity.json"
         self.spill = self.building / "spill"
@@ -111,6 +113,7 @@ class Workspace:
             self.scan_cache,
             self.report,
             self.reports,
+            self.nodes,
             self.lock,
         )
 
