@@ -236,7 +236,7 @@ class Append:
                 raise VideosNotWholeError(problems)
         self._claim(identity)
         self._making.require_space(task)
-        is_resumed = any(workspace.spill.glob("*.receipt"))
+        is_resumed = workspace.has_units
         started = time.monotonic()
         episodes = task.inputs.episodes()
         for file_id, checked in new.checked.episodes().items():
@@ -371,7 +371,7 @@ class Append:
         changes = growth.new is not None or growth.forget or growth.take_back
         return make_report(
             dict(zip(cache.cameras, made, strict=True)),
-            output=printable(str(self._workspace.output)),
+            output=printable(self._workspace.title),
             status="appended" if changes else "already complete",
             passed_over=self._contents.passed_over,
             is_resumed=is_resumed,

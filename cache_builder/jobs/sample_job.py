@@ -56,6 +56,7 @@ class SampleJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """
         job = self.job
         started = time.perf_counter()
+        assert isinstance(job.spill, Path)  # samples are measured on disk
         receipt = job.run()
         seconds_decode = time.perf_counter() - started
         spill = UnitSpill(job.spill, job.spill_name)

@@ -16,6 +16,9 @@ from cache_builder.stages.other_files import (
     write_other_files,
     write_videos,
 )
+from cache_builder.stages.places import make_workspace, store_errors_as_ours
+from cache_builder.stages.remote_workspace import RemoteWorkspace
+from cache_builder.stages.scratch_objects import ScratchObjects
 from cache_builder.stages.shards import collect_shards, write_plan, write_shards
 from cache_builder.stages.workspace import REMOVED_NAME, Workspace, resolved
 
@@ -23,6 +26,8 @@ __all__ = [
     "REMOVED_NAME",
     "DecodeResult",
     "DecodeStage",
+    "RemoteWorkspace",
+    "ScratchObjects",
     "Workspace",
     "collect_shards",
     "commit_manifest",
@@ -30,10 +35,12 @@ __all__ = [
     "json_differences",
     "library_versions",
     "list_changes",
+    "make_workspace",
     "remove_reports",
     "reports_of",
     "resolved",
     "setting_differences",
+    "store_errors_as_ours",
     "version_differences",
     "write_files_of_index",
     "write_index",

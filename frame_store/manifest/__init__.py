@@ -10,7 +10,7 @@ from frame_store.manifest.manifest import (
     fresh_manifest,
     next_manifest,
 )
-from frame_store.manifest.opening import read_manifest
+from frame_store.manifest.opening import MAX_MANIFEST_BYTES, read_manifest
 from frame_store.manifest.parts import (
     MANY_GENERATIONS,
     PartEntry,
@@ -37,6 +37,7 @@ from frame_store.manifest.tree import CacheTree, GenerationTree, read_tree, read
 from frame_store.manifest.videos import VideoEntry, VideoSpan, encode_videos, read_videos, stream_videos
 
 __all__ = [
+    "MAX_MANIFEST_BYTES",
     "MANY_GENERATIONS",
     "CacheManifest",
     "CacheTree",
