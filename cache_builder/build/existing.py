@@ -147,9 +147,7 @@ def read_existing_cache(workspace: Workspace) -> ExistingCache:
     return ExistingCache(parts=[_part(workspace, tree, live, problem) for tree in trees], live=live)
 
 
-def _part(
-    workspace: Workspace, tree: CacheTree, live: LiveCache | None, problem: str | None
-) -> ExistingPart:
+def _part(workspace: Workspace, tree: CacheTree, live: LiveCache | None, problem: str | None) -> ExistingPart:
     files = [
         file.inside(each.folder)
         for each in tree.generations

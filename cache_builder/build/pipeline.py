@@ -16,6 +16,7 @@ from cache_builder.build.settle import settle
 from cache_builder.build.task import BuildTask
 from cache_builder.columns import read_dataset, write_dataset_columns
 from cache_builder.errors import OutputError, VideosNotWholeError
+from cache_builder.executors import WorkerPool
 from cache_builder.growing import AppendRequest, require_cache
 from cache_builder.inputs import (
     camera_configs,
@@ -35,7 +36,6 @@ from cache_builder.stages import (
     store_errors_as_ours,
 )
 from cache_builder.video.decode import DecodeBackend
-from cache_builder.worker_pool import WorkerPool
 from frame_store.files import sync_tree, write_file
 from frame_store.manifest import encode_manifest, fresh_manifest
 from frame_store.names import manifest_name
@@ -133,9 +133,7 @@ class _Build:
                     raise OutputError(
                         f"{self._workspace.title}: no cache is there, so that {{--forget}} has nothing to forget"
                     )
-                self._progress.note(
-                    f"{printable(self._workspace.title)}: no cache is there, builds one"
-                )
+                self._progress.note(f"{printable(self._workspace.title)}: no cache is there, builds one")
             return self._run()
 
     def _run(self) -> BuildReport:

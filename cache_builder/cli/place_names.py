@@ -10,13 +10,16 @@ from frame_store.remote import RemoteUrl, is_url
 from frame_store.shared import user_path
 
 
-class PlaceName(click.ParamType):
+class PlaceName(click.ParamType):  # type: ignore[type-arg]
     """A path, with `~` expanded, or a URL. An empty one is refused: it would mean the current folder."""
 
     name = "place"
 
     def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None  # noqa: ANN401
+        self,
+        value: Any,  # noqa: ANN401 - click's own
+        param: click.Parameter | None,
+        ctx: click.Context | None,
     ) -> Path | RemoteUrl:
         """See `click.ParamType.convert`."""
         if isinstance(value, RemoteUrl):

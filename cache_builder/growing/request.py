@@ -33,7 +33,9 @@ class AppendRequest:
     tables: TablesGiven = field(default_factory=TablesGiven)
 
 
-def resolve_for(settings: BuildSettings, output: Path | RemoteUrl, *, append: bool) -> tuple[BuildConfig, RunOptions]:
+def resolve_for(
+    settings: BuildSettings, output: Path | RemoteUrl, *, append: bool
+) -> tuple[BuildConfig, RunOptions]:
     """`resolve`. Settings for an append may contradict the defaults, and go with the cache that is there.
 
     Raises:
@@ -50,7 +52,9 @@ def resolve_for(settings: BuildSettings, output: Path | RemoteUrl, *, append: bo
 
 def _is_cache(output: Path | RemoteUrl) -> bool:
     try:
-        return is_cache(output) if isinstance(output, Path) else newest_version(ObjectClient(output)) is not None
+        return (
+            is_cache(output) if isinstance(output, Path) else newest_version(ObjectClient(output)) is not None
+        )
     except ObjectStoreError as error:
         raise MachineError(str(error)) from None
 

@@ -6,12 +6,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from cache_builder.executors import JobLimits
 from cache_builder.jobs.gather_places import GatherPlaces, PlanNames, plan_at_hand
 from cache_builder.jobs.put_shards import put_shard
 from cache_builder.jobs.shard_receipts import finished_shard
 from cache_builder.jobs.spilled_frames import spilled_payloads
 from cache_builder.settings import BuildConfig
-from cache_builder.worker_pool import JobLimits
 from frame_store.containers import (
     FrameRecord,
     ShardFile,

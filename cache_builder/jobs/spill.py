@@ -14,6 +14,7 @@ import msgspec
 from cache_builder.findings import UnitReceipt
 from cache_builder.jobs.objects import temporary_path
 from cache_builder.jobs.records import MAX_RECORD_BYTES, checked, with_checksum
+from frame_store.codec import crc32c
 from frame_store.errors import ObjectMissingError
 from frame_store.remote import ObjectClient
 from frame_store.shared import raise_if_out_of_files
@@ -127,10 +128,12 @@ class UnitObjects:
         """The receipt of an earlier run; None unless it is intact, and its frames have the recorded size."""
         try:
             data = checked(self._client.get(self._receipt_key, max_bytes=MAX_RECORD_BYTES))
-            receipt = None if data is None else msgspec.msgpack.decode(data, type=UnitReceipt)
+            if data is None:
+                return None
+            receipt = msgspec.msgpack.decode(data, type=UnitReceipt)
         except (ObjectMissingError, msgspec.MsgspecError):
             return None
-        frames = None if receipt is None else self._client.find(self._frames_key)
+        frames = self._client.find(self._frames_key)
         return receipt if frames is not None and frames.num_bytes == receipt.num_bytes else None
 
     def remove(self) -> None:

@@ -85,9 +85,7 @@ def _fetched(client: ObjectClient, unit_names: Sequence[str], sources: Sources) 
             window = sources[first:end]
             payloads: list[bytes] = [b""] * len(window)
 
-            def fetch(
-                each: _Range, window: Sources = window, payloads: list[bytes] = payloads
-            ) -> None:
+            def fetch(each: _Range, window: Sources = window, payloads: list[bytes] = payloads) -> None:
                 _fetch(client, each, window, payloads)
 
             for _ in threads.map(fetch, ranges(unit_names, window)):

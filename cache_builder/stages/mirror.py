@@ -44,7 +44,9 @@ def mirror_tables(cache: ObjectClient, folder: Path) -> bool:
 def _copy_files(cache: ObjectClient, manifest: CacheManifest, folder: Path) -> None:
     places = [(entry.folder, entry) for entry in manifest.generations]
     places += [
-        (f"{camera.folder}/{entry.folder}", entry) for camera in manifest.cameras for entry in camera.generations
+        (f"{camera.folder}/{entry.folder}", entry)
+        for camera in manifest.cameras
+        for entry in camera.generations
     ]
     for inside, entry in places:
         (folder / inside).mkdir(parents=True, exist_ok=True)

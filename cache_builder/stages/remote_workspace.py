@@ -7,7 +7,7 @@ URL.scan                 scan cache           URL.report.json, URL.reports/   re
 WORK/cache/              copy of the tables of the cache that is there
 WORK/cache.building/     as that of a local build, without spill and shards
 ```
-WORK is in the folder for temporary files, or in that of `--scratch DIR`, where spill and records of shards are then, too.
+WORK is in the folder for temporary files, or in that of `--scratch DIR`, which has spill and records of shards then.
 What is in WORK can be lost: with a scratch in an object store the same command goes on, also on another machine.
 """
 
@@ -220,7 +220,8 @@ class RemoteWorkspace(Workspace):
         keys = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
         with ThreadPoolExecutor(_NUM_IN_FLIGHT) as threads:
             for _ in threads.map(
-                lambda key: put_once(self.objects, key, folder / key), [k for k in keys if k not in except_for]
+                lambda key: put_once(self.objects, key, folder / key),
+                [k for k in keys if k not in except_for],
             ):
                 pass
 

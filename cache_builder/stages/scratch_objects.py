@@ -82,9 +82,7 @@ class ScratchObjects:
         self.client.delete(keys)
 
 
-def _of_something_else(
-    where: str, identity: dict[str, Any], found: dict[str, Any], to_discard: str
-) -> str:
+def _of_something_else(where: str, identity: dict[str, Any], found: dict[str, Any], to_discard: str) -> str:
     return listed(
         f"{where}: holds an unfinished build of something else",
         identity_differences(identity, found),

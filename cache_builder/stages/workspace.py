@@ -15,8 +15,8 @@ CACHE.compact.building/  generations that are joined, until they are in the cach
 CACHE.reports/         reports of earlier appends: they have the tables of videos of their generations
 CACHE.scan             scan cache       CACHE.report.json  last report       CACHE.lock  held while building
 ```
-With a folder for unfinished work (`--scratch DIR`), spill/, plan/ and receipts/ are in DIR/CACHE-<8 hex>.building/, which
-has an identity.json, too. With an object store for it, only what is in spill/ lies there.
+With `--scratch DIR`, spill/, plan/ and receipts/ are in DIR/CACHE-<8 hex>.building/, which has an identity.json, too.
+With `--scratch URL`, what is in spill/ lies there.
 """
 
 import errno
@@ -97,7 +97,7 @@ class Workspace:
         self.cache = self.building / "cache"
         self.work = self.building / "work"
         """For objects before they are put."""
-        self._folders = (self.spill, self.plan, self.receipts, self.cache)
+        self._folders: tuple[Path, ...] = (self.spill, self.plan, self.receipts, self.cache)
         if self.scratch is not None:
             self._folders = (*self._folders, self.work)
         self._check_places()
@@ -345,7 +345,9 @@ class Workspace:
             for folder in self._folders:
                 if folder.parent == building:
                     shutil.rmtree(folder, ignore_errors=True)
-            shutil.rmtree(building, ignore_errors=True)  # the identity goes last: it states whose folder this is
+            shutil.rmtree(
+                building, ignore_errors=True
+            )  # the identity goes last: it states whose folder this is
 
     def clear_what_follows_shards(self) -> None:
         """Remove columns and manifest of an unfinished cache, whole or half written: they come after its shards."""

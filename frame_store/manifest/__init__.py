@@ -37,8 +37,8 @@ from frame_store.manifest.tree import CacheTree, GenerationTree, read_tree, read
 from frame_store.manifest.videos import VideoEntry, VideoSpan, encode_videos, read_videos, stream_videos
 
 __all__ = [
-    "MAX_MANIFEST_BYTES",
     "MANY_GENERATIONS",
+    "MAX_MANIFEST_BYTES",
     "CacheManifest",
     "CacheTree",
     "CameraEntry",
