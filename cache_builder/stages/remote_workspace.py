@@ -16,7 +16,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +31,7 @@ from cache_builder.stages.scratch_objects import ScratchObjects
 from cache_builder.stages.workspace import REPORT_START, SCAN_CACHE_START, Workspace
 from frame_store.errors import ObjectMissingError, StoreError
 from frame_store.files import write_file
-from frame_store.manifest import FileEntry
+from frame_store.manifest import CacheManifest, FileEntry, encode_manifest
 from frame_store.names import (
     camera_folder,
     is_camera_folder,
@@ -152,6 +152,14 @@ class RemoteWorkspace(Workspace):
             self._sizes = {each.key: each.num_bytes for each in self.objects.objects()}
         return self._sizes.get(file.name) == file.num_bytes
 
+    def refresh(self) -> None:
+        """Copy what other processes have written since."""
+        mirror_tables(self.objects, self.output)
+
+    def unfinished(self) -> dict[str, Any] | None:
+        """See `Workspace.unfinished`."""
+        return super().unfinished() if self.scratch is None else self.scratch.identity()
+
     def claim(
         self, identity: dict[str, Any], *, overwrite: bool, to_discard: str = "discard it with {--overwrite}"
     ) -> None:
@@ -186,7 +194,7 @@ class RemoteWorkspace(Workspace):
         return msgspec.structs.replace(places, objects=objects)
 
     def put_scan_cache(self) -> None:
-        """Put the scan cache, where it has changed."""
+        """See `Workspace.put_scan_cache`; put only where it has changed."""
         if not self.scan_cache.exists():
             return
         content = self.scan_cache.read_bytes()
@@ -195,7 +203,7 @@ class RemoteWorkspace(Workspace):
             self._scan_cache_put = content
 
     def put_reports(self) -> None:
-        """Put the report and the earlier ones."""
+        """See `Workspace.put_reports`."""
         self._beside.put_file(self.url.name + ".report.json", self.report)
         if self.reports.is_dir():
             for path in sorted(self.reports.iterdir()):
@@ -209,41 +217,50 @@ class RemoteWorkspace(Workspace):
             OSError: the disk fails.
             ObjectStoreError: the store cannot be reached.
         """
-        name = manifest_name(0)
-        self.put_files(self.cache, except_for={name})
+        files = [path for path in sorted(self.cache.rglob("*")) if path.is_file()]
+        manifest = self.cache / manifest_name(0)
+        self._put_files(self.cache, [path for path in files if path != manifest])
         write_file(self.report, report)
         self.put_reports()
-        self.create(name, (self.cache / name).read_bytes())
+        try:
+            self._create(manifest.name, manifest.read_bytes())
+        except FileExistsError:
+            raise self.published_by_another() from None
 
-    def put_files(self, folder: Path, *, except_for: set[str] | frozenset[str] = frozenset()) -> None:
-        """Put the files of a folder, which stands for the cache. Raises as `publish`."""
-        keys = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
-        with ThreadPoolExecutor(_NUM_IN_FLIGHT) as threads:
-            for _ in threads.map(
-                lambda key: put_once(self.objects, key, folder / key),
-                [k for k in keys if k not in except_for],
-            ):
-                pass
+    def put_folders(self, folders: Iterable[str]) -> None:
+        """Put folders of the copy of the tables, which the next version of the manifest names. Raises as `publish`."""
+        for folder in folders:
+            files = [path for path in sorted((self.output / folder).rglob("*")) if path.is_file()]
+            self._put_files(self.output, files)
 
-    def create(self, name: str, content: bytes) -> None:
-        """Create a manifest.
+    def create_manifest(self, manifest: CacheManifest) -> None:
+        """Create the next version of the manifest.
 
         Raises:
-            OutputError: another process has written this version.
+            FileExistsError: another process has written this version.
             ObjectStoreError: the store cannot be reached.
         """
+        self._create(manifest_name(manifest.version), encode_manifest(manifest))
+
+    def _put_files(self, root: Path, files: Sequence[Path]) -> None:
+        with ThreadPoolExecutor(_NUM_IN_FLIGHT) as threads:
+            keys = [path.relative_to(root).as_posix() for path in files]
+            for _ in threads.map(lambda key, path: put_once(self.objects, key, path), keys, files):
+                pass  # raises what a request raised
+
+    def _create(self, name: str, content: bytes) -> None:
         try:
             self.objects.create(name, content)
         except FileExistsError:
-            if self._has(name, content):  # an answer was lost, or another process had the same inputs
-                return
-            raise self.published_by_another(name) from None
+            is_ours = self._has(name, content)  # an answer was lost, or another process had the same inputs
+            if not is_ours:
+                raise
 
-    def published_by_another(self, name: str = manifest_name(0)) -> OutputError:
+    def published_by_another(self) -> OutputError:
         """The error for a cache that another process has published meanwhile."""
+        name = self.url.object_text(manifest_name(0))
         return OutputError(
-            f"{self.objects.url.object_text(name)}: another process has published it meanwhile; run the same command "
-            "again"
+            f"{name}: another process has published it meanwhile; run the same command again"
         )
 
     def was_overtaken(self) -> bool:

@@ -57,6 +57,9 @@ SCAN_CACHE_START = re.compile(rb".{32}\x82\xa7version", re.DOTALL)
 """A digest, then MessagePack with two keys. A file that begins so is a scan cache, even if the rest is damaged."""
 _FAILURES_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
+_URL_AS_PATH = re.compile(r"(s3|gs|az|https?):/")
+"""`Path` makes one slash of two."""
+
 REMOVED_NAME = "removed"
 """Folder, in that of a compaction, of folders that were taken out of the cache and are being deleted."""
 
@@ -107,6 +110,11 @@ class Workspace:
         """What the output is called in messages and reports."""
         return str(self.output)
 
+    @property
+    def unfinished_title(self) -> str:
+        """What the place of unfinished work is called in messages."""
+        return str(self.building) if self.scratch is None else self.scratch.client.url.text
+
     def is_there(self) -> bool:
         """Whether anything is at the output; an empty folder is nothing.
 
@@ -145,7 +153,13 @@ class Workspace:
         return [(self.building, 2)] if self.aside == self.building else [(self.building, 1), (self.aside, 1)]
 
     def put_scan_cache(self) -> None:
-        """Keep the scan cache, which has been written."""
+        """Keep the scan cache, which has been written: only an object store needs it."""
+
+    def put_reports(self) -> None:
+        """Keep the report and the earlier ones, which have been written: only an object store needs it."""
+
+    def refresh(self) -> None:
+        """Take notice of what other processes have written at the output: only an object store needs it."""
 
     def publish(self, report: bytes) -> None:
         """Make the finished cache appear. The report is written before, so that every cache has its report.
@@ -436,8 +450,13 @@ def resolved(path: Path) -> Path:
     """The path with `~` expanded and links followed.
 
     Raises:
-        ConfigError: the links form a loop, or may not be followed.
+        ConfigError: the links form a loop, or may not be followed; or it is a URL, which `make_workspace` takes alone.
     """
+    if _URL_AS_PATH.match(str(path)):
+        raise ConfigError(
+            "a URL is given where only a path on this machine is taken: change a local copy of the cache (cache-fetch), "
+            "and copy that to another place whole"
+        )
     path = user_path(path)
     try:
         real = Path(os.path.realpath(path))
