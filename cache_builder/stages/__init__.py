@@ -17,6 +17,9 @@ from cache_builder.stages.other_files import (
     write_other_files,
     write_videos,
 )
+from cache_builder.stages.places import make_workspace, store_errors_as_ours
+from cache_builder.stages.remote_workspace import RemoteWorkspace
+from cache_builder.stages.scratch_objects import ScratchObjects
 from cache_builder.stages.shards import collect_shards, write_plan, write_shards
 from cache_builder.stages.workspace import REMOVED_NAME, Workspace, resolved
 
@@ -25,6 +28,8 @@ __all__ = [
     "DecodeResult",
     "DecodeStage",
     "NodeCheckJob",
+    "RemoteWorkspace",
+    "ScratchObjects",
     "Workspace",
     "cluster_executor",
     "collect_shards",
@@ -34,10 +39,12 @@ __all__ = [
     "library_versions",
     "list_changes",
     "make_node_check",
+    "make_workspace",
     "remove_reports",
     "reports_of",
     "resolved",
     "setting_differences",
+    "store_errors_as_ours",
     "version_differences",
     "write_files_of_index",
     "write_index",
