@@ -82,7 +82,7 @@ def test_wrong_secret_is_one_line_before_any_work(simple_folder, bucket_folder, 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-PLANTED")
     refused = run("--videos", simple_folder.path, *SMALL, "--out", f"{bucket_folder}/c")
     assert refused.exit_code == 3
-    assert refused.stderr.count("\n") == 1 and "refuses the credentials" in refused.stderr
+    assert refused.stderr.count("\n") == 1 and "the secret key does not" in refused.stderr
     assert "PLANTED" not in refused.stderr + refused.stdout and "127.0.0.1" not in refused.stderr
 
 
