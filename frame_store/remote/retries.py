@@ -101,6 +101,8 @@ def classified(error: Exception, *, what: str) -> "str | Exception | None":  # n
 def _by_status(text: str, what: str) -> "str | Exception":  # noqa: PLR0911
     found = _STATUS.search(text)
     status = int(found[1]) if found else None
+    if status == 404:
+        return ObjectMissingError(f"{what}: is not there (404)")
     if status == 416:
         return ObjectMissingError(
             f"{what}: the object ends before this range (416); it was replaced by a shorter one"

@@ -24,6 +24,8 @@ from frame_store.shared import without_controls
 
 REQUESTS_AT_ONCE: Final = 128
 """Of a store and process. At 30 ms a request that is at most 4,200 frames a second."""
+FRAMES_AHEAD: Final = 1024
+"""That a loader announces: the requests under way, and as many again for each of the batches that are decoded."""
 MAX_ANNOUNCED_BYTES: Final = 256 << 20
 _MAX_AHEAD_BYTES: Final = 64 << 20
 """Of one read: fetched, or on their way, beyond the frame that is decoded."""
