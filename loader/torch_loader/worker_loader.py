@@ -155,7 +155,7 @@ def worker_context(store: FrameStore, requested: StartMethod | None) -> StartMet
     method = requested if isinstance(requested, str) else requested.get_start_method()
     if method == "fork" and frames_ahead(store):
         raise SamplingError(
-            f"{type(store).__name__} reads from an object store, where a process that was forked from one that has made "
+            f"{type(store).__name__} reads from an object store, where a process that was forked from one that made "
             "requests can make none, and multiprocessing_context asks for forked workers. Take num_workers=0, which "
             "reads with threads, or multiprocessing_context='spawn'"
         )
