@@ -13,6 +13,7 @@ import numpy as np
 
 from cache_builder.build.estimate import BuildEstimate, SampleSize
 from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError
+from cache_builder.executors import Executor, JobDied, JobDone, WorkerPool
 from cache_builder.findings import SOURCE_DTYPE
 from cache_builder.gpu import DecoderChoice
 from cache_builder.growing import AppendRequest, new_videos
@@ -37,7 +38,6 @@ from cache_builder.sources import PassedOver, SourceContents, Sources, SourceVid
 from cache_builder.stages import Workspace, resolved
 from cache_builder.video.packets import PACKET_COLUMNS
 from cache_builder.video.scan import VideoScan
-from cache_builder.worker_pool import JobDied, JobDone, WorkerPool
 from frame_store.errors import CudaError
 from frame_store.names import INDEX_DTYPE
 
@@ -174,7 +174,7 @@ class _Sampling:
         self.num_failed = 0
         self.seconds = 0.0
 
-    def run(self, pool: WorkerPool[Any, Any], *, num_workers: int, progress: Progress) -> None:
+    def run(self, pool: Executor[Any, Any], *, num_workers: int, progress: Progress) -> None:
         """Sample.
 
         Raises:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import VideoError, VideosNotWholeError
+from cache_builder.executors import Executor
 from cache_builder.findings import measured_fidelity, with_copies_noted
 from cache_builder.gpu import DecoderChoice
 from cache_builder.inputs import Settled
@@ -20,7 +21,6 @@ from cache_builder.stages import (
     write_plan,
     write_shards,
 )
-from cache_builder.worker_pool import WorkerPool
 from frame_store.containers import ShardReceipt
 from frame_store.manifest import (
     Generation,
@@ -60,7 +60,7 @@ def entries_of(videos: Sequence[Settled]) -> list[VideoEntry]:
 
 
 def gather(
-    pool: WorkerPool[ShardJob, ShardReceipt],
+    pool: Executor[ShardJob, ShardReceipt],
     *,
     places: GatherPlaces,
     config: BuildConfig,

@@ -8,13 +8,13 @@ from typing import Any, Final
 from cache_builder.build.gather_stage import Gathered, entries_of, gather
 from cache_builder.build.task import BuildTask
 from cache_builder.errors import MachineError, VideoChangedError, VideosNotWholeError
+from cache_builder.executors import Executor
 from cache_builder.folder_scan import forget_scans
 from cache_builder.inputs import Settled
 from cache_builder.progress import Progress
 from cache_builder.settings import RunOptions
 from cache_builder.sources import EpisodeSpan
 from cache_builder.stages import DecodeResult, DecodeStage, Workspace
-from cache_builder.worker_pool import WorkerPool
 from frame_store.manifest import EncodingName
 
 _SHARE_OF_RAW: Final[dict[EncodingName, tuple[float, float]]] = {
@@ -31,7 +31,7 @@ class Making:
 
     workspace: Workspace
     options: RunOptions
-    pool: WorkerPool[Any, Any]
+    pool: Executor[Any, Any]
     progress: Progress
 
     def decoded(

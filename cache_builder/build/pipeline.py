@@ -21,6 +21,7 @@ from cache_builder.errors import (
     OutputError,
     VideosNotWholeError,
 )
+from cache_builder.executors import WorkerPool
 from cache_builder.growing import AppendRequest, require_cache
 from cache_builder.inputs import (
     camera_configs,
@@ -34,7 +35,6 @@ from cache_builder.settings import BuildConfig, RunOptions
 from cache_builder.sources import SourceContents, Sources, look_into, printable
 from cache_builder.stages import Workspace, remove_reports, resolved
 from cache_builder.video.decode import DecodeBackend
-from cache_builder.worker_pool import WorkerPool
 from frame_store.files import publish_folder, sync_tree, write_file
 from frame_store.manifest import encode_manifest, fresh_manifest
 from frame_store.names import manifest_name

@@ -14,12 +14,12 @@ import msgspec
 import numpy as np
 
 from cache_builder.errors import VideoError
+from cache_builder.executors import Executor, JobDied, JobRaised, Outcome
 from cache_builder.folder_scan.scan_job import CountJob, ScanJob, StartCheckJob
 from cache_builder.sources import SourceVideo
 from cache_builder.video.decode import FrameTable, predict_frames, starts_to_try
 from cache_builder.video.packets import PACKET_COLUMNS, PacketTable
 from cache_builder.video.scan import VideoFacts, VideoScan
-from cache_builder.worker_pool import JobDied, JobRaised, Outcome, WorkerPool
 from frame_store.files import write_file
 from frame_store.shared import raise_if_out_of_files
 
@@ -109,7 +109,7 @@ def forget_scans(cache_path: Path, relative_paths: Sequence[str]) -> None:
 
 _Found: TypeAlias = tuple[VideoScan, FrameTable | None]
 _Job: TypeAlias = ScanJob | StartCheckJob | CountJob
-ScanPool: TypeAlias = WorkerPool[_Job, VideoScan | FrameTable]
+ScanPool: TypeAlias = Executor[_Job, VideoScan | FrameTable]
 
 
 class _Scanning:

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from cache_builder.errors import VideoError
+from cache_builder.executors import JobLimits
 from cache_builder.video.decode import MAX_PACKETS_DECODED, FrameTable, check_starts, count_frames
 from cache_builder.video.opening import (
     DEFAULT_LIMITS,
@@ -14,7 +15,6 @@ from cache_builder.video.opening import (
     seconds_to_scan,
 )
 from cache_builder.video.scan import VideoScan, scan_video
-from cache_builder.worker_pool import JobLimits
 
 
 class ScanJob(msgspec.Struct, frozen=True, kw_only=True):

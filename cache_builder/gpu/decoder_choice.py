@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 
 from cache_builder.errors import DeviceError, VideoError, VideosNotWholeError
+from cache_builder.executors import JobDone, JobLimits, JobRaised, WorkerPool
 from cache_builder.gpu.nvdec import NvdecDevice
 from cache_builder.gpu.probe import probe_nvdec
 from cache_builder.video.decode import CPU, DecodeBackend
 from cache_builder.video.opening import seconds_to_scan
 from cache_builder.video.scan import VideoFacts, VideoScan
-from cache_builder.worker_pool import JobDone, JobLimits, JobRaised, WorkerPool
 from frame_store.shared import counted
 
 MAX_PROBING_WORKERS = 4

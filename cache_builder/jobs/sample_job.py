@@ -7,12 +7,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from cache_builder.executors import JobLimits
 from cache_builder.findings import UnitReceipt
 from cache_builder.jobs.shard_job import shard_writer
 from cache_builder.jobs.spill import UnitSpill
 from cache_builder.jobs.unit_job import UnitJob
 from cache_builder.settings import BuildConfig
-from cache_builder.worker_pool import JobLimits
 from frame_store.containers import FrameRecord, ShardFile
 
 _NUM_PACKETS_FOR_SIZE = 8

@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from cache_builder.executors import JobLimits
 from cache_builder.jobs.shard_receipts import finished_shard
 from cache_builder.jobs.spill import UnitSpill
 from cache_builder.settings import BuildConfig
-from cache_builder.worker_pool import JobLimits
 from frame_store.codec import crc32c
 from frame_store.containers import (
     FrameRecord,

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from cache_builder.errors import DeviceError, UnitNotIndependentError, VideoError
+from cache_builder.executors import JobLimits
 from cache_builder.findings import FRAME_DTYPE, KEPT_DTYPE, FrameNotes, UnitReceipt
 from cache_builder.jobs.spill import UnitSpill
 from cache_builder.plan import DecodeUnit, Selection, make_selection
@@ -25,7 +26,6 @@ from cache_builder.video.ffmpeg_log import decoder_log
 from cache_builder.video.opening import DEFAULT_LIMITS, out_of_memory_text, seconds_to_decode
 from cache_builder.video.packets import NO_PTS
 from cache_builder.video.scan import VideoScan
-from cache_builder.worker_pool import JobLimits
 from frame_store.codec import crc32c, make_codec
 from frame_store.protocol import Frames
 

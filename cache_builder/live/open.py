@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cache_builder.errors import ConfigError
-from cache_builder.folder_scan import ScanPool
+from cache_builder.executors import WorkerPool
 from cache_builder.gpu import choose_backend
 from cache_builder.live.cameras import agreeing, columns_of, group_of, warn_of_left_out
 from cache_builder.live.footage import place_videos, scan_files
@@ -98,7 +98,7 @@ def open_videos(
     contents = look_into(sources)
     names = _camera_names(contents, camera)
     of_camera = {name: contents.videos_of(name) for name in names}
-    with ScanPool(num_workers=workers) as pool:
+    with WorkerPool[Any, Any](num_workers=workers) as pool:
         scans = scan_files(
             [video for each in of_camera.values() for video in each],
             cache_path=None if scan_cache is None else user_path(scan_cache),

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError, VideosNotWholeError
+from cache_builder.executors import Executor, JobDied, JobDone, JobRaised, Outcome
 from cache_builder.findings import DecodedVideo, UnitReceipt, output_pts_seconds
 from cache_builder.gpu import DecoderChoice
 from cache_builder.jobs import UnitJob, empty_receipt
@@ -27,10 +28,9 @@ from cache_builder.settings import BuildConfig, ErrorPolicy
 from cache_builder.sources import EpisodeSpan
 from cache_builder.video.decode import first_wrong_edge, sorted_packet_pts
 from cache_builder.video.scan import VideoScan
-from cache_builder.worker_pool import JobDied, JobDone, JobRaised, Outcome, WorkerPool
 from frame_store.errors import CudaError
 
-UnitPool = WorkerPool[UnitJob, UnitReceipt]
+UnitPool = Executor[UnitJob, UnitReceipt]
 
 
 class DecodeResult(msgspec.Struct, frozen=True, kw_only=True):

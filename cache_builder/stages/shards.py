@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import MachineError
+from cache_builder.executors import Executor, JobDied, JobDone, RunnableJob
 from cache_builder.jobs import GatherPlaces, PlanNames, ShardJob, SpillDamagedError, UnitSpill
 from cache_builder.plan import ShardPlan
 from cache_builder.settings import BuildConfig
-from cache_builder.worker_pool import JobDied, JobDone, RunnableJob, WorkerPool
 from frame_store.containers import ShardReceipt
 from frame_store.files import write_file
 from frame_store.names import Container, shard_name
 
-ShardPool = WorkerPool[ShardJob, ShardReceipt]
+ShardPool = Executor[ShardJob, ShardReceipt]
 
 
 def write_plan(
@@ -108,7 +108,7 @@ _AnyJob = TypeVar("_AnyJob", bound=_WritesShard)
 
 
 def collect_shards(
-    pool: WorkerPool[_AnyJob, ShardReceipt], *, container: Container, progress: Callable[[int], None]
+    pool: Executor[_AnyJob, ShardReceipt], *, container: Container, progress: Callable[[int], None]
 ) -> dict[int, ShardReceipt]:
     """The receipts of the shards whose jobs the pool has. `progress` gets the frames of each.
 

@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from cache_builder.worker_pool import JobDone, JobRaised, WorkerPool
+from cache_builder.executors import JobDone, JobRaised, WorkerPool
 
 
 class InProcessPool(WorkerPool):

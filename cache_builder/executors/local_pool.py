@@ -15,72 +15,28 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar
-
-import msgspec
+from typing import Any, Generic
 
 from cache_builder.errors import MachineError
+from cache_builder.executors.protocol import (
+    Executor,
+    Job,
+    JobDied,
+    JobDone,
+    JobRaised,
+    Outcome,
+    Result,
+    RunnableJob,
+)
 from frame_store.shared import descriptor_share
 
 _PR_SET_PDEATHSIG = 1
 
 
-class JobLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of a job; None means no limit."""
-
-    seconds: float | None = None
-    """Wall-clock time: a process that has not answered by then is killed, which gives `JobDied`."""
-    memory_bytes: int | None = None
-    """The process's data (Linux: RLIMIT_DATA). Allocating more fails, mostly with a MemoryError."""
-
-
-class RunnableJob(Protocol):
-    """A job for the pool. Jobs and their results must be picklable."""
-
-    @property
-    def limits(self) -> JobLimits:
-        """Time and memory that the job may take."""
-        ...
-
-    def run(self) -> object:
-        """Do the work, in the worker process."""
-        ...
-
-
-Job = TypeVar("Job", bound=RunnableJob)
-Result = TypeVar("Result")
-
-
-class JobDone(msgspec.Struct, Generic[Job, Result], frozen=True, kw_only=True):
-    """The job returned."""
-
-    job: Job
-    result: Result
-
-
-class JobRaised(msgspec.Struct, Generic[Job], frozen=True, kw_only=True):
-    """The job raised `error`, whose cause is the traceback in the worker process, as text."""
-
-    job: Job
-    error: Exception
-
-
-class JobDied(msgspec.Struct, Generic[Job], frozen=True, kw_only=True):
-    """The worker process ended while it ran the job, or was killed because the job took too long."""
-
-    job: Job
-    how: str
-    """For example `was killed by SIGSEGV`, or `took longer than 60.0 s`."""
-
-
-Outcome: TypeAlias = JobDone[Job, Result] | JobRaised[Job] | JobDied[Job]
-
-
-class WorkerPool(Generic[Job, Result]):
+class WorkerPool(Executor[Job, Result]):
     """Runs `job.run()` in worker processes, each job within its `limits`.
 
     The processes are new interpreters that do not import `__main__`. A fork would inherit the output's lock and the
@@ -102,24 +58,6 @@ class WorkerPool(Generic[Job, Result]):
     def num_unfinished(self) -> int:
         """Jobs queued or running."""
         return len(self._waiting) + sum(worker.job is not None for worker in self._workers)
-
-    def outcomes(self, *, retry_deaths: bool = False) -> Iterator[Outcome[Job, Result]]:
-        """Yield outcomes until no job is left, jobs included that the caller submits between two of them.
-
-        With `retry_deaths`, a job whose process died runs a second time, alone, after all others: the cause may have
-        been memory that other jobs took, or a busy machine. Only its second death is yielded.
-        """
-        dead: list[Job] = []
-        retried: Job | None = None
-        while self.num_unfinished or dead:
-            if not self.num_unfinished:
-                retried = dead.pop()
-                self.submit(retried)
-            outcome = self.next_outcome()
-            if retry_deaths and isinstance(outcome, JobDied) and outcome.job is not retried:
-                dead.append(outcome.job)
-            else:
-                yield outcome
 
     def next_outcome(self) -> Outcome[Job, Result]:
         """Block until some job has ended. Call it only while `num_unfinished` is positive.
@@ -177,9 +115,6 @@ class WorkerPool(Generic[Job, Result]):
         worker.process.kill()
         worker.end()
         return JobDied(job=job, how=f"took longer than {job.limits.seconds:.1f} s")
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
