@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def run_build(
     try:
         workspace = Workspace(output)
         # Searched first: no file of this build may count as one of the folder.
+        sources = replace(Sources.of(sources), stage=options.of_stage)
         contents = look_into(sources, not_counted=workspace.own_places)
         backend = usable_backend(options, progress or NoProgress())
         workspace.require_own_files()
@@ -79,7 +81,7 @@ def run_build(
             require_cache(output)  # before a lock is written beside a part of a cache
             remedy = "copy the cache to a place that can be, and append there"
         with workspace.locked(if_not_writable=remedy):
-            return _Build(
+            report = _Build(
                 contents=contents,
                 workspace=workspace,
                 config=config,
@@ -93,6 +95,8 @@ def run_build(
         raise MachineError(
             f"{error.filename or output}: {error.strerror or error}; the same command resumes"
         ) from error
+    contents.remove_temporary_stages()
+    return report
 
 
 class _Build:

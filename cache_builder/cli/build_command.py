@@ -11,7 +11,7 @@ from cache_builder.build import estimate_build, report_text, run_build
 from cache_builder.cli.append_flags import GrowingFlags, append_flags, require_output
 from cache_builder.cli.column_flags import ColumnsRequest, column_flags
 from cache_builder.cli.estimate_text import estimate_text
-from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
+from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, PlaceName, exit_codes, say
 from cache_builder.cli.shown_progress import ShownProgress, shown_progress
 from cache_builder.cli.source_flags import ChosenVideos, source_flags
 from cache_builder.columns import report_lines
@@ -30,6 +30,7 @@ from cache_builder.settings import (
 )
 from cache_builder.sources import Sources, default_output
 from frame_store import __version__
+from frame_store.remote import RemoteUrl
 from frame_store.tables import Missing
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -72,12 +73,12 @@ def _setting_flags(command: Command) -> Command:
     context_settings={"show_default": True, "max_content_width": 110},
 )
 @click.version_option(__version__)
-@click.argument("sources", metavar="SOURCE...", nargs=-1, type=PathName(path_type=Path))
-@click.option("--videos", multiple=True, type=PathName(path_type=Path), help="The same as SOURCE.")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, type=PlaceName(path_type=Path))
+@click.option("--videos", multiple=True, type=PlaceName(path_type=Path), help="The same as SOURCE.")
 @click.option(
     "--out",
     type=PathName(path_type=Path),
-    help="Where the cache goes; several sources need it.  [default: SOURCE.cache]",
+    help="Where the cache goes; several sources and URLs need it.  [default: SOURCE.cache]",
 )
 @append_flags
 @source_flags
@@ -104,8 +105,8 @@ def _setting_flags(command: Command) -> Command:
 )
 def cache_build(
     *,
-    sources: tuple[Path, ...],
-    videos: tuple[Path, ...],
+    sources: tuple[Path | RemoteUrl, ...],
+    videos: tuple[Path | RemoteUrl, ...],
     out: Path | None,
     append: bool,
     forget: tuple[str, ...],
@@ -126,9 +127,9 @@ def cache_build(
     """Decode every video of the sources into a sharded frame store.
 
     A SOURCE is a folder, with its subfolders, a video, a text file with the path of one video in each line, or the
-    folder of a LeRobot v3 data set. Paths of several sources begin with the base name of their source. A killed build
-    is resumed by the same command; a finished one is left untouched. With --append a finished cache gets the videos
-    that it does not have.
+    folder of a LeRobot v3 data set. All but the last may be URLs, such as s3://bucket/folder. Paths of several sources
+    begin with the base name of their source. A killed build is resumed by the same command; a finished one is left
+    untouched. With --append a finished cache gets the videos that it does not have.
     """
     with exit_codes(resumes=not dry_run) as codes, shown_progress() as progress:
         growing = GrowingFlags(append=append, forget=forget, rehash=rehash)

@@ -17,6 +17,7 @@ import click
 from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosNotWholeError
 from cache_builder.setting_names import NamesSettings, Spell, as_flag
 from frame_store.errors import FrameCacheError, StoreError, StoreNotFoundError
+from frame_store.remote import RemoteUrl, is_url
 from frame_store.shared import user_path, without_controls
 
 EXIT_NOT_WHOLE: Final = 1
@@ -34,6 +35,19 @@ class PathName(click.Path):
         if not os.fspath(value):
             self.fail("an empty path", param, ctx)
         return super().convert(os.fspath(user_path(value)), param, ctx)
+
+
+class PlaceName(PathName):
+    """A path, or the URL of an object store or a web server, as a `RemoteUrl`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """See `click.ParamType.convert`."""
+        if not is_url(value):
+            return super().convert(value, param, ctx)
+        try:
+            return RemoteUrl.of(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class OneLineCommand(click.Command):

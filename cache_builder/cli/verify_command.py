@@ -6,11 +6,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
+from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, PlaceName, exit_codes, say
 from cache_builder.cli.shown_progress import shown_progress
 from cache_builder.errors import ConfigError
 from frame_store import __version__
 from frame_store.manifest import read_manifest
+from frame_store.remote import RemoteUrl
 from frame_store.shared import num_usable_cpus
 from frame_store.verify import verify_store
 
@@ -24,7 +25,7 @@ from frame_store.verify import verify_store
     "--videos",
     metavar="SOURCE",
     multiple=True,
-    type=PathName(path_type=Path),
+    type=PlaceName(path_type=Path),
     help="For --repair: what it was built from, as given then; may be given again. Needed if shards are damaged.",
 )
 @click.option(
@@ -38,7 +39,7 @@ def cache_verify(
     cache: Path,
     as_json: bool,
     repair: bool,
-    videos: tuple[Path, ...],
+    videos: tuple[Path | RemoteUrl, ...],
     camera_pattern: str | None,
     workers: int | None,
 ) -> None:

@@ -9,7 +9,10 @@ from cache_builder.executors.protocol import (
     JobLost,
     JobRaised,
     Outcome,
+    PreparedJob,
     RunnableJob,
+    needs_preparing,
+    prepared,
 )
 
 __all__ = [
@@ -20,6 +23,9 @@ __all__ = [
     "JobLost",
     "JobRaised",
     "Outcome",
+    "PreparedJob",
     "RunnableJob",
     "WorkerPool",
+    "needs_preparing",
+    "prepared",
 ]

@@ -13,6 +13,7 @@ from cache_builder.findings import FRAME_DTYPE, KEPT_DTYPE, FrameNotes, UnitRece
 from cache_builder.jobs.spill import UnitSpill
 from cache_builder.plan import DecodeUnit, Selection, make_selection
 from cache_builder.settings import BuildConfig
+from cache_builder.staging import StagedVideoJob
 from cache_builder.video.decode import (
     CPU,
     DecodeBackend,
@@ -33,10 +34,9 @@ FRAMES_PER_FIDELITY_SAMPLE: Final = 16
 """Every 16th stored frame of a unit, its first one included, is decoded again and compared."""
 
 
-class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class UnitJob(StagedVideoJob, frozen=True, kw_only=True, eq=False):
     """Decode `unit` of the video at `path` into `spill`."""
 
-    path: Path
     scan: VideoScan
     unit: DecodeUnit
     first_ordinal: int
@@ -50,6 +50,11 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     config: BuildConfig
     spill: Path
     backend: DecodeBackend = CPU
+
+    @property
+    def name(self) -> str:
+        """The video, as messages name it."""
+        return self.scan.facts.path
 
     @property
     def spill_name(self) -> str:
