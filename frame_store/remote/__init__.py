@@ -1,8 +1,21 @@
 """Object stores and web servers: addresses, requests with retries, and folders of what was downloaded."""
 
 from frame_store.remote.client import ObjectClient, RemoteObject
+from frame_store.remote.feed import FolderWarning, ShardFeed, ShardFolder, ShardObject
 from frame_store.remote.folder import BoundedFolder, HeldFile
 from frame_store.remote.retries import RetryPolicy
 from frame_store.remote.url import RemoteUrl, is_url
 
-__all__ = ["BoundedFolder", "HeldFile", "ObjectClient", "RemoteObject", "RemoteUrl", "RetryPolicy", "is_url"]
+__all__ = [
+    "BoundedFolder",
+    "FolderWarning",
+    "HeldFile",
+    "ObjectClient",
+    "RemoteObject",
+    "RemoteUrl",
+    "RetryPolicy",
+    "ShardFeed",
+    "ShardFolder",
+    "ShardObject",
+    "is_url",
+]
