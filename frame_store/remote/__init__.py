@@ -1,8 +1,10 @@
 """Object stores and web servers: addresses, requests with retries, and folders of what was downloaded."""
 
+from frame_store.remote.cache import RemoteCache, default_folder
 from frame_store.remote.client import ObjectClient, RemoteObject
 from frame_store.remote.feed import FolderWarning, ShardFeed, ShardFolder, ShardObject
 from frame_store.remote.folder import BoundedFolder, HeldFile
+from frame_store.remote.mirror import Mirror, MirroredFile
 from frame_store.remote.retries import RetryPolicy
 from frame_store.remote.url import RemoteUrl, is_url
 
@@ -10,12 +12,16 @@ __all__ = [
     "BoundedFolder",
     "FolderWarning",
     "HeldFile",
+    "Mirror",
+    "MirroredFile",
     "ObjectClient",
+    "RemoteCache",
     "RemoteObject",
     "RemoteUrl",
     "RetryPolicy",
     "ShardFeed",
     "ShardFolder",
     "ShardObject",
+    "default_folder",
     "is_url",
 ]

@@ -98,10 +98,7 @@ class ObjectClient:
             ObjectStoreError: a web server, which has no lists.
         """
         prefix = self.url.child(folder)
-        if not self.url.is_writable:
-            raise ObjectStoreError(
-                f"{prefix.text}: a web server has no list of its objects; name each object, or use s3, gs or az"
-            )
+        self._require_lists(prefix)
 
         def call() -> list[Any]:
             pages = self._obstore.list(self._store, prefix=prefix.path or None, chunk_size=_KEYS_PER_PAGE)
@@ -109,6 +106,24 @@ class ObjectClient:
 
         for meta in sorted(self._retried(call, prefix.text), key=lambda meta: str(meta["path"])):
             yield self._object(meta)
+
+    def entries(self, folder: str = "") -> tuple[list[str], list[str]]:
+        """The names directly in a folder: of folders, and of objects. Both sorted.
+
+        Raises:
+            ObjectStoreError: a web server, which has no lists.
+        """
+        prefix = self.url.child(folder)
+        self._require_lists(prefix)
+        found = self._retried(
+            lambda: self._obstore.list_with_delimiter(self._store, prefix=prefix.path or None), prefix.text
+        )
+        folders = [str(path) for path in found["common_prefixes"]]
+        objects = [str(meta["path"]) for meta in found["objects"]]
+        folders, objects = (
+            sorted(path.rstrip("/").rpartition("/")[2] for path in paths) for paths in (folders, objects)
+        )
+        return folders, objects
 
     def put(self, key: str, data: bytes) -> RemoteObject:
         """Write an object, in place of one that is there."""
@@ -165,6 +180,12 @@ class ObjectClient:
                 "start workers with 'spawn' or 'forkserver'"
             )
         return with_retries(call, what=what, policy=self.policy)
+
+    def _require_lists(self, prefix: RemoteUrl) -> None:
+        if not self.url.is_writable:
+            raise ObjectStoreError(
+                f"{prefix.text}: a web server has no list of its objects; name each object, or use s3, gs or az"
+            )
 
     def _full(self, key: str) -> str:
         return self.url.child(key).path
