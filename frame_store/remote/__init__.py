@@ -2,10 +2,10 @@
 
 from frame_store.remote.cache import RemoteCache, default_folder
 from frame_store.remote.client import ObjectClient, RemoteObject
-from frame_store.remote.feed import FolderWarning, ShardFeed, ShardFolder, ShardObject
 from frame_store.remote.folder import BoundedFolder, HeldFile
 from frame_store.remote.mirror import Mirror, MirroredFile
 from frame_store.remote.retries import RetryPolicy
+from frame_store.remote.shards import FolderWarning, ShardFeed, ShardFolder, ShardObject
 from frame_store.remote.url import RemoteUrl, is_url
 
 __all__ = [

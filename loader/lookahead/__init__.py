@@ -3,5 +3,12 @@
 from loader.lookahead.checks import check_lookahead
 from loader.lookahead.prefetcher import Prefetcher
 from loader.lookahead.reader import read_sources_with_lookahead, read_with_lookahead
+from loader.lookahead.shard_feeds import ShardFeeds
 
-__all__ = ["Prefetcher", "check_lookahead", "read_sources_with_lookahead", "read_with_lookahead"]
+__all__ = [
+    "Prefetcher",
+    "ShardFeeds",
+    "check_lookahead",
+    "read_sources_with_lookahead",
+    "read_with_lookahead",
+]
