@@ -10,7 +10,7 @@ from frame_store.manifest.manifest import (
     fresh_manifest,
     next_manifest,
 )
-from frame_store.manifest.opening import read_manifest
+from frame_store.manifest.opening import MAX_MANIFEST_BYTES, read_manifest
 from frame_store.manifest.parts import (
     MANY_GENERATIONS,
     PartEntry,
@@ -45,6 +45,7 @@ from frame_store.manifest.videos import VideoEntry, VideoSpan, encode_videos, re
 
 __all__ = [
     "MANY_GENERATIONS",
+    "MAX_MANIFEST_BYTES",
     "CacheManifest",
     "CacheTree",
     "CameraEntry",

@@ -2,6 +2,7 @@
 
 from frame_store.remote.cache import RemoteCache, default_folder
 from frame_store.remote.client import ObjectClient, RemoteObject
+from frame_store.remote.download import Downloaded, WantedObject, download_objects
 from frame_store.remote.folder import BoundedFolder, HeldFile
 from frame_store.remote.mirror import Mirror, MirroredFile
 from frame_store.remote.retries import RetryPolicy
@@ -10,6 +11,7 @@ from frame_store.remote.url import RemoteUrl, is_url
 
 __all__ = [
     "BoundedFolder",
+    "Downloaded",
     "FolderWarning",
     "HeldFile",
     "Mirror",
@@ -22,6 +24,8 @@ __all__ = [
     "ShardFeed",
     "ShardFolder",
     "ShardObject",
+    "WantedObject",
     "default_folder",
+    "download_objects",
     "is_url",
 ]

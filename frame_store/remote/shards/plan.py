@@ -156,7 +156,9 @@ class ShardPlan:
         """Whether the shard is wanted, and not settled."""
         return shard in self._missing
 
-    def choice(self, *, num_bytes_staying: int, passing: Collection[int], here: Container[int]) -> Choice | None:
+    def choice(
+        self, *, num_bytes_staying: int, passing: Collection[int], here: Container[int]
+    ) -> Choice | None:
         """What to download next; None for nothing.
 
         What is worth a download comes first, by its next use. Then comes what may stay: an order without blocks wants
@@ -191,7 +193,9 @@ class ShardPlan:
                 over -= self._num_bytes[last]
             else:
                 last = None
-        return Choice(shard=best, stays=stays, may_pass=may_pass, instead_of=last, may_evict=may_pass and over <= 0)
+        return Choice(
+            shard=best, stays=stays, may_pass=may_pass, instead_of=last, may_evict=may_pass and over <= 0
+        )
 
     @property
     def bytes_at_once(self) -> int | None:

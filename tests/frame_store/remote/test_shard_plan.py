@@ -14,7 +14,9 @@ Ids = npt.NDArray[np.int64]
 SHARD_BYTES = 13_000_000
 
 
-def blocks(num_shards: int, frames: int, *, batch: int, per_block: int, epochs: int, seed: int = 0) -> Iterator[Ids]:
+def blocks(
+    num_shards: int, frames: int, *, batch: int, per_block: int, epochs: int, seed: int = 0
+) -> Iterator[Ids]:
     """The shard of each frame, batch by batch: the frames of `per_block` shards at a time, in new orders."""
     draw = np.random.default_rng(seed)
     for _ in range(epochs):
@@ -107,7 +109,9 @@ def test_an_order_without_blocks_downloads_a_fixed_set_once() -> None:
     for _ in folder.read(np.split(np.concatenate(order), range(128, epochs * num_shards * frames, 128))):
         pass
     assert len(folder.downloaded) == len(set(folder.downloaded)) == len(folder.staying) >= 15
-    assert folder.by_ranges == pytest.approx((1 - len(folder.staying) / num_shards) * num_shards * frames * epochs, rel=0.02)
+    assert folder.by_ranges == pytest.approx(
+        (1 - len(folder.staying) / num_shards) * num_shards * frames * epochs, rel=0.02
+    )
 
 
 @pytest.mark.parametrize(("capacity", "fits"), [(6, True), (3, False)])
