@@ -324,9 +324,8 @@ class FrameLoader(Generic[Batch]):
             with closing(read(planned, iteration.began, num_batches=len(share))) as batches:
                 for step in range(len(share)):
                     # No name in this frame holds the batch: its memory may be used again once the caller drops it.
-                    yield cast(
-                        "Batch", _handed_out(next(batches), iteration, position=share.position_after(step))
-                    )
+                    position = share.position_after(step)
+                    yield cast("Batch", _handed_out(next(batches), iteration, position=position))
 
     def _read_one_by_one(
         self, planned: Iterator[BatchRequest], began: Place, *, num_batches: int
