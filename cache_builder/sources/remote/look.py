@@ -50,8 +50,8 @@ def look_into_url(
 
 
 _NO_FOLDERS = (
-    "no video and no list of videos; a web server has no list of its objects, so that a folder there is no source: give the URL of a "
-    "video, or a list of such URLs"
+    "no video and no list of videos; a web server has no list of its objects, so that a folder there is no source: give"
+    " the URL of a video, or a list of such URLs"
 )
 
 
