@@ -62,6 +62,7 @@ def build_cache(
     seed: int | None = None,
     workers: int | None = None,
     device: DeviceName | None = None,
+    executor: str | None = None,
     on_error: ErrorPolicy | None = None,
     columns: TableLike | Sequence[TableLike] | None = None,
     columns_missing: Missing = "refuse",
@@ -109,8 +110,12 @@ def build_cache(
         stride: Keep every K-th frame; None for 1.
         fps: Instead, keep the frame shown at each tick of a clock with this many ticks a second; None keeps all.
         seed: Seed of the shuffled layout; None for 0.
-        workers: Number of decoder processes; None for the CPUs that this process may use.
+        workers: Number of decoder processes; None for the CPUs that this process may use. With a cluster the most jobs
+            at once; None for all of its CPUs.
         device: What decodes: `cpu`, `cuda` or `auto`; None for `cpu`.
+        executor: What runs the jobs: `local`, the processes of this machine; `ray`, a Ray cluster that `RAY_ADDRESS` or
+            `ray start` on this machine gives, else one that the build starts; `ray:local`, one that it starts;
+            `ray:HOST:PORT`, that one. None for `local`.
         on_error: `fail` stops at a video that is not whole, `skip` stores the frames that decode; None for `fail`.
         columns: A table (a file, a dict of arrays, a pandas or polars frame, an Arrow table) or several: columns beside
             the frames; see `add_columns`. They are read first, and written into the finished cache.
@@ -136,7 +141,7 @@ def build_cache(
             another build is writing it. With `append`: a video of the cache has changed, or a setting or a library is
             another one than that of the cache.
         VideosNotWholeError: videos are not whole and `on_error` is `fail`, or no video gave a frame.
-        MachineError: disk full, I/O error. The same call resumes.
+        MachineError: disk full, I/O error, a cluster that is gone or whose nodes differ. The same call resumes.
     """
     arguments = locals()  # first: of the arguments alone
     overwrite = flag("overwrite", overwrite, error=ConfigError)

@@ -16,7 +16,7 @@ from cache_builder.build.settle import settle
 from cache_builder.build.task import BuildTask
 from cache_builder.columns import read_dataset, write_dataset_columns
 from cache_builder.errors import OutputError, VideosNotWholeError
-from cache_builder.executors import WorkerPool
+from cache_builder.executors import Executor, WorkerPool, read_executor
 from cache_builder.growing import AppendRequest, require_cache
 from cache_builder.inputs import (
     camera_configs,
@@ -31,6 +31,7 @@ from cache_builder.sources import SourceContents, Sources, look_into, printable
 from cache_builder.stages import (
     RemoteWorkspace,
     Workspace,
+    cluster_executor,
     make_workspace,
     remove_reports,
     store_errors_as_ours,
@@ -116,10 +117,23 @@ class _Build:
         self._overwrite = overwrite
         self._append = append
         self._progress = progress
-        self._pool = WorkerPool[Any, Any](num_workers=options.workers)
+        cluster = read_executor(options.executor)
+        self._pool: Executor[Any, Any] = (
+            WorkerPool[Any, Any](num_workers=options.workers)
+            if cluster is None
+            else cluster_executor(
+                cluster, options=options, workspace=workspace, videos=contents.videos, progress=progress
+            )
+        )
         self._making = Making(workspace=workspace, options=options, pool=self._pool, progress=progress)
 
     def run(self) -> BuildReport:
+        try:
+            return self._run_in_pool()
+        finally:
+            self._workspace.remove_node_tokens()
+
+    def _run_in_pool(self) -> BuildReport:
         with self._pool:
             if self._append is not None:
                 if self._workspace.is_there():

@@ -1,4 +1,4 @@
-"""The commands cache-build, cache-compact, cache-info and cache-verify."""
+"""The commands cache-build, cache-compact, cache-fetch, cache-info and cache-verify."""
 
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         say,
         say_error,
     )
+    from cache_builder.cli.fetch_command import cache_fetch
     from cache_builder.cli.info import cache_info
     from cache_builder.cli.verify_command import cache_verify
 
@@ -38,6 +39,7 @@ __all__ = [
     "Terminated",
     "cache_build",
     "cache_compact",
+    "cache_fetch",
     "cache_info",
     "cache_verify",
     "error_text",
@@ -70,6 +72,7 @@ __getattr__ = lazy_names(
             "say",
             "say_error",
         ],
+        "cache_builder.cli.fetch_command": ["cache_fetch"],
         "cache_builder.cli.entry_points": ["import_quietly"],
         "cache_builder.cli.info": ["cache_info"],
         "cache_builder.cli.verify_command": ["cache_verify"],

@@ -1,8 +1,8 @@
 """What all commands share: paths as arguments, output, and an exit code for each kind of error.
 
 Exit codes: 0 success; 1 finished or stopped with videos (or files of a cache) that are not whole; 2 a wrong command,
-such as a path of the wrong kind; 3 the machine failed; 130 interrupted (SIGINT); 143 terminated (SIGTERM). After 3, 130
-and 143 the same command resumes.
+such as a path of the wrong kind, or credentials that a store refuses; 3 the machine or an object store failed; 130
+interrupted (SIGINT); 143 terminated (SIGTERM). After 3, 130 and 143 the same command resumes.
 """
 
 import os
@@ -16,7 +16,14 @@ import click
 
 from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosNotWholeError
 from cache_builder.setting_names import NamesSettings, Spell, as_flag
-from frame_store.errors import FrameCacheError, StoreError, StoreNotFoundError
+from frame_store.errors import (
+    FrameCacheError,
+    ObjectAccessError,
+    ObjectMissingError,
+    ObjectStoreError,
+    StoreError,
+    StoreNotFoundError,
+)
 from frame_store.shared import user_path, without_controls
 
 EXIT_NOT_WHOLE: Final = 1
@@ -92,7 +99,9 @@ def exit_code(error: FrameCacheError) -> int:
     """The exit code of a command that fails with this error."""
     if isinstance(error, MachineError):
         return EXIT_MACHINE_FAILED
-    if isinstance(error, ConfigError | OutputError | StoreNotFoundError):
+    if isinstance(error, ObjectStoreError) and not isinstance(error, ObjectAccessError | ObjectMissingError):
+        return EXIT_MACHINE_FAILED
+    if isinstance(error, ConfigError | OutputError | StoreNotFoundError | ObjectAccessError):
         return EXIT_WRONG_COMMAND
     if isinstance(error, VideosNotWholeError | RepairError | StoreError):
         return EXIT_NOT_WHOLE

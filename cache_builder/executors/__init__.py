@@ -1,5 +1,6 @@
 """What runs the jobs of a build: a pool of worker processes, or a cluster."""
 
+from cache_builder.executors.choice import LOCAL, RayChoice, read_executor
 from cache_builder.executors.local_pool import WorkerPool
 from cache_builder.executors.protocol import (
     Executor,
@@ -11,15 +12,22 @@ from cache_builder.executors.protocol import (
     Outcome,
     RunnableJob,
 )
+from cache_builder.executors.ray_executor import RayExecutor
+from cache_builder.executors.ray_worker import NodeCheck
 
 __all__ = [
+    "LOCAL",
     "Executor",
     "JobDied",
     "JobDone",
     "JobLimits",
     "JobLost",
     "JobRaised",
+    "NodeCheck",
     "Outcome",
+    "RayChoice",
+    "RayExecutor",
     "RunnableJob",
     "WorkerPool",
+    "read_executor",
 ]

@@ -73,7 +73,11 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
         if not isinstance(self.spill, Path):
             seconds += SECONDS_TO_PUT  # a slow store is no fault of the video
-        return JobLimits(seconds=seconds, memory_bytes=None if is_device else DEFAULT_LIMITS.max_memory_bytes)
+        return JobLimits(
+            seconds=seconds,
+            memory_bytes=None if is_device else DEFAULT_LIMITS.max_memory_bytes,
+            num_gpus=int(is_device),
+        )
 
     def run(self) -> UnitReceipt:
         """Decode and spill the unit, unless an earlier run did so and its files are intact.

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from cache_builder.errors import ConfigError
+from cache_builder.executors import LOCAL, read_executor
 from cache_builder.setting_names import NOTHING, SettingError, setting_values
 from cache_builder.settings.build_settings import (
     SETTINGS,
@@ -41,13 +42,18 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     on_error: ErrorPolicy = "fail"
     device: DeviceName = "cpu"
     """What decodes. Each video is tried on the GPU first; which ones it decodes is part of the cache's identity."""
+    executor: str = LOCAL
+    """What runs the jobs; see `read_executor`."""
+    most_in_cluster: int | None = None
+    """The most jobs that run at once in a cluster; None: as many as it has CPUs."""
     depth_pixel: PixelName = "gray16"
     """What is stored of a camera that a data set marks as depth. Each camera's configuration has it."""
 
     def __post_init__(self) -> None:
-        """Refuse fewer than one worker."""
+        """Refuse fewer than one worker, and an executor that is none."""
         if self.workers < 1:
             raise SettingError(f"{{--workers}} must be at least 1, found {self.workers}")
+        read_executor(self.executor)
 
 
 class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,7 +157,8 @@ def resolve(settings: BuildSettings) -> tuple[BuildConfig, RunOptions]:
         plain = _of(given, *_TAKEN_AS_GIVEN)
         config = BuildConfig(encoding=_encoding(given), geometry=_geometry(given), **plain)
         of_depth = {"depth_pixel": given["pixel"]} if "pixel" in given else {}
-        return config, RunOptions(**_of(given, *RunOptions.__struct_fields__), **of_depth)
+        of_run = _of(given, "workers", "on_error", "device", "executor")
+        return config, RunOptions(**of_run, most_in_cluster=given.get("workers"), **of_depth)
     except SettingError as error:
         raise ConfigError(error.marked_text) from error
 

@@ -54,7 +54,15 @@ def test_appended_videos_become_a_generation_of_the_remote_cache(simple_folder, 
         second = run("--append", "--videos", simple_folder.path, "--out", out)
         assert second.exit_code == 0, second.stderr
         third = run(
-            "--append", "--videos", simple_folder.path, "--out", out, "--exclude", "*01*", "--forget", "01.mp4"
+            "--append",
+            "--videos",
+            simple_folder.path,
+            "--out",
+            out,
+            "--exclude",
+            "*01*",
+            "--forget",
+            "01.mp4",
         )
         assert third.exit_code == 0, third.stderr
     assert objects_at(f"{bucket_folder}/c") == files_at(tmp_path / "local")
@@ -82,7 +90,7 @@ def test_wrong_secret_is_one_line_before_any_work(simple_folder, bucket_folder, 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-PLANTED")
     refused = run("--videos", simple_folder.path, *SMALL, "--out", f"{bucket_folder}/c")
     assert refused.exit_code == 3
-    assert refused.stderr.count("\n") == 1 and "refuses the credentials" in refused.stderr
+    assert refused.stderr.count("\n") == 1 and "the secret key does not" in refused.stderr
     assert "PLANTED" not in refused.stderr + refused.stdout and "127.0.0.1" not in refused.stderr
 
 
