@@ -151,6 +151,12 @@ def test_of_two_publishers_one_wins(in_process, simple_folder, tmp_path, bucket_
             except OutputError as error:
                 ends[seed] = str(error)
 
+        # Decoding in two threads of a process would mix the messages of the decoders.
+        with monkeypatch.context() as patch:
+            patch.setattr(RemoteWorkspace, "publish", Mock(side_effect=KeyboardInterrupt))
+            for seed in (0, 1):
+                with pytest.raises(KeyboardInterrupt):
+                    build(simple_folder, url, seed=seed, scratch=tmp_path / f"{round_number}-{seed}")
         with monkeypatch.context() as patch:
             patch.setattr(RemoteWorkspace, "_create", created)
             threads = [threading.Thread(target=publish, args=[seed]) for seed in (0, 1)]
