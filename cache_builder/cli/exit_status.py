@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Any, Final, Self
 
@@ -24,6 +25,7 @@ from frame_store.errors import (
     StoreError,
     StoreNotFoundError,
 )
+from frame_store.remote import RemoteUrl, is_url
 from frame_store.shared import user_path, without_controls
 
 EXIT_NOT_WHOLE: Final = 1
@@ -41,6 +43,31 @@ class PathName(click.Path):
         if not os.fspath(value):
             self.fail("an empty path", param, ctx)
         return super().convert(os.fspath(user_path(value)), param, ctx)
+
+
+class CacheName(PathName):
+    """A cache on this machine, by its path, or, with `takes_urls`, one in an object store: a `RemoteUrl`."""
+
+    def __init__(self, *, takes_urls: bool) -> None:
+        super().__init__(path_type=Path)
+        self._takes_urls = takes_urls
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """See `click.ParamType.convert`."""
+        if not is_url(value):
+            return super().convert(value, param, ctx)
+        try:
+            url = RemoteUrl.of(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if not self._takes_urls:
+            self.fail(
+                f"{url.text} is a URL, and this command is for a cache on this machine: cache-fetch URL DIR copies it "
+                "to one",
+                param,
+                ctx,
+            )
+        return url
 
 
 class OneLineCommand(click.Command):

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -23,9 +23,11 @@ _SECONDS_TO_ANSWER: Final = 10.0
 _SECONDS_BETWEEN_LOOKS: Final = 2.0
 _QUIET: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to anybody
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # else a cluster that ends prints addresses
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the way of coming versions, without a warning of it
 }
-_RESULTS_TO_WAIT_FOR: Final = 10.0
+_QUIET_AT_IMPORT: Final = {"RAY_DEDUP_LOGS_SKIP_REGEX": "."}
+"""No line of a raylet is printed: it goes to stdout, and names machines."""
 
 
 class RayCluster:
@@ -107,7 +109,7 @@ def imported_ray() -> Any:  # noqa: ANN401 - the module
         ConfigError: it is not installed.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _environment(_QUIET_AT_IMPORT):
             warnings.simplefilter("ignore")
             import ray
     except ImportError as error:
@@ -151,28 +153,57 @@ def _answers(address: str) -> bool:
 
 
 def _init(ray: Any, options: dict[str, Any], *, what: str) -> None:  # noqa: ANN401 - the module
-    before = {name: os.environ.get(name) for name in (*_QUIET, _ADDRESS_VARIABLE)}
-    os.environ.update({name: value for name, value in _QUIET.items() if before[name] is None})
-    os.environ.pop(_ADDRESS_VARIABLE, None)  # Ray prefers it to the argument
     failure = None
     try:
-        with warnings.catch_warnings(), _signals_kept():
+        # Ray prefers the variable to the argument.
+        with (
+            warnings.catch_warnings(),
+            _signals_kept(),
+            _environment({**_QUIET, _ADDRESS_VARIABLE: None}),
+            _stderr_silenced(),
+        ):
             warnings.simplefilter("ignore")
             ray.init(**options, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:  # noqa: BLE001 - what Ray raises here is no contract, and names hosts
         failure = type(error).__name__
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
     if failure is not None:
         ray.shutdown()
         raise MachineError(
             f"the Ray cluster cannot {what} ({failure}): Ray and Python must have the same versions on all machines, "
             "and this machine must be one of the cluster's"
         )
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str | None]) -> Iterator[None]:
+    """Variables that have these values for a while; None removes one. A value that the user has set stays."""
+    before = {name: os.environ.get(name) for name in changes}
+    for name, value in changes.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ.setdefault(name, value)
+    try:
+        yield
+    finally:
+        for name, earlier in before.items():
+            if earlier is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = earlier
+
+
+@contextmanager
+def _stderr_silenced() -> Iterator[None]:
+    """Nothing reaches this process's stderr: Ray's C++ prints addresses there, and that it was told not to."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @contextmanager

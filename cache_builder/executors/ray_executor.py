@@ -54,7 +54,7 @@ class RayExecutor(Executor[Job, Result]):
         at_most: int | None = None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """`check` is called when the cluster is there, `tell` gets notes, `at_most` bounds the jobs that run at once."""
+        """`check` is made when the cluster is there, `tell` gets notes, `at_most` bounds the jobs that run at once."""
         self._choice = choice
         self._make_check = check
         self._at_most = at_most
@@ -86,6 +86,7 @@ class RayExecutor(Executor[Job, Result]):
         """
         if self._cluster is not None:
             return
+        started = time.monotonic()
         self._cluster = RayCluster.join(self._choice.address, num_cpus=self._at_most, tell=self._tell)
         import ray
 
@@ -93,7 +94,7 @@ class RayExecutor(Executor[Job, Result]):
         self._task = ray.remote(max_retries=0, num_cpus=1)(run_on_node)
         self._check = pickle.dumps(self._make_check())
         self._check_nodes()
-        self._tell(self._cluster.summary())
+        self._tell(f"{self._cluster.summary()}, ready after {time.monotonic() - started:.0f} s")
 
     def next_outcome(self) -> Outcome[Job, Result] | JobLost[Job]:
         """See `Executor`.

@@ -28,7 +28,7 @@ from frame_store.reader.checked_index import CheckedIndex
 from frame_store.reader.content_orders import ContentOrders
 from frame_store.reader.payloads import LocalShards
 from frame_store.reader.places import places_of
-from frame_store.reader.remote import RemoteShards, remote_cache, remote_tree
+from frame_store.reader.remote import FRAMES_AHEAD, RemoteShards, remote_cache, remote_tree
 from frame_store.reader.source_files import SourceFiles
 from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
 from frame_store.remote import RemoteCache, RemoteUrl
@@ -238,6 +238,14 @@ class CacheStore(FrameSequence):
     def may_cross_fork(self) -> bool:
         """True: a forked child opens the files anew. False for a cache at a URL: requests do not survive a fork."""
         return self.tree.remote is None
+
+    @property
+    def frames_ahead(self) -> int:
+        """How many frames of an order are to be announced ahead: enough to hide the latency of requests; 0 on a disk.
+
+        See `frame_store.protocol.frames_ahead`.
+        """
+        return 0 if self.tree.remote is None else FRAMES_AHEAD
 
     @property
     def encoding_name(self) -> str:

@@ -43,6 +43,8 @@ class Downloaded:
     wanted: WantedObject
     problem: str | None = None
     """What is wrong with the object, without its name; its `.part` is then removed."""
+    num_bytes_found: int | None = None
+    """Of the object, where it is there."""
 
 
 def download_objects(
@@ -102,7 +104,7 @@ def download_objects(
                 problem = file.finish(sync=sync)
             file.close(keeps=problem is None)
             file = None
-            yield Downloaded(wanted=part.wanted, problem=problem)
+            yield Downloaded(wanted=part.wanted, problem=problem, num_bytes_found=part.size.found)
 
 
 class _OtherSizeError(Exception):

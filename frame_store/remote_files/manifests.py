@@ -1,8 +1,10 @@
 """The manifests of a cache in an object store, found without a list of its objects."""
 
+from pathlib import Path
 from typing import Final
 
 from frame_store.errors import ObjectAccessError, ObjectMissingError, StoreNotFoundError
+from frame_store.manifest import CacheManifest, decode_manifest
 from frame_store.names import manifest_name
 from frame_store.remote import ObjectClient
 
@@ -49,3 +51,18 @@ def raw_manifest(client: ObjectClient, version: int) -> bytes:
         return client.get(manifest_name(version), max_bytes=MAX_MANIFEST_BYTES)
     except ObjectMissingError as error:
         raise StoreNotFoundError(str(error)) from None
+
+
+def bring_manifests(client: ObjectClient, folder: Path) -> CacheManifest:
+    """Download all manifests to a folder, and read the newest one.
+
+    Raises:
+        StoreNotFoundError: there is no manifest.
+        StoreFormatError: the newest one is wrong.
+        ObjectStoreError: the store cannot be reached, or refuses the credentials.
+    """
+    version, raw = newest_version(client), b""
+    for number in range(version + 1):
+        raw = raw_manifest(client, number)
+        (folder / manifest_name(number)).write_bytes(raw)
+    return decode_manifest(raw, version=version, name=client.url.object_text(manifest_name(version)))

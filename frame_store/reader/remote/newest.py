@@ -83,7 +83,7 @@ def _listed_version(client: ObjectClient) -> int | None:
         return None
     try:
         folders, names = client.entries()
-    except ObjectAccessError:
+    except (ObjectAccessError, ObjectMissingError):
         return None
     versions = {version for version in map(manifest_version, names) if version is not None}
     if not versions:

@@ -2,8 +2,8 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Final
 
 import numpy as np
@@ -24,6 +24,8 @@ from frame_store.shared import without_controls
 
 REQUESTS_AT_ONCE: Final = 128
 """Of a store and process. At 30 ms a request that is at most 4,200 frames a second."""
+FRAMES_AHEAD: Final = 1024
+"""That a loader announces: the requests under way, and as many again for each of the batches that are decoded."""
 MAX_ANNOUNCED_BYTES: Final = 256 << 20
 _MAX_AHEAD_BYTES: Final = 64 << 20
 """Of one read: fetched, or on their way, beyond the frame that is decoded."""
@@ -56,18 +58,18 @@ class RemoteShards:
         """Read frames into `out`, in request order. Raises what a store's `read_frames` raises."""
         order = np.argsort(ids, kind="stable")
         places = places_of(ids[order], rows[order])
-        payloads = self.payloads(_once_each(places))
         read_id, frame = -1, out
-        for place, position in zip(places, order.tolist(), strict=True):
-            if place.frame_id == read_id:
-                out[position] = frame
-                continue
-            _, payload = next(payloads)
-            read_id, frame = place.frame_id, out[position]
-            try:
-                decode_into(payload, frame)
-            except ValueError as error:
-                raise self.damaged(place, str(error)) from error
+        with closing(self.payloads(_once_each(places))) as payloads:
+            for place, position in zip(places, order.tolist(), strict=True):
+                if place.frame_id == read_id:
+                    out[position] = frame
+                    continue
+                payload = next(payloads)
+                read_id, frame = place.frame_id, out[position]
+                try:
+                    decode_into(payload, frame)
+                except ValueError as error:
+                    raise self.damaged(place, str(error)) from error
 
     def read_encoded(self, places: list[Place]) -> list[npt.NDArray[np.uint8]]:
         """The payloads in request order: uint8 (L,) each, all parts of one buffer.
@@ -77,27 +79,25 @@ class RemoteShards:
         ends = np.cumsum([place.byte_length for place in places])
         found = np.split(np.empty(ends[-1] if len(ends) else 0, np.uint8), ends[:-1])[: len(places)]
         order = sorted(range(len(places)), key=lambda position: places[position].frame_id)
-        payloads = self.payloads(_once_each([places[position] for position in order]))
         read_id, source = -1, np.empty(0, np.uint8)
-        for position in order:
-            if places[position].frame_id != read_id:
-                place, payload = next(payloads)
-                read_id, source = place.frame_id, np.frombuffer(payload, np.uint8)
-            found[position][:] = source
+        with closing(self.payloads(_once_each([places[position] for position in order]))) as payloads:
+            for position in order:
+                if places[position].frame_id != read_id:
+                    read_id, source = places[position].frame_id, np.frombuffer(next(payloads), np.uint8)
+                found[position][:] = source
         return found
 
     def prefetch(
         self, ids: npt.NDArray[np.int64], places_of_ids: Callable[[npt.NDArray[np.int64]], list[Place]]
     ) -> bool:
         """Ask for the payloads of frames that will be read soon, as far as there is room. True: they take time."""
-        with suppress(
-            StoreDamagedError
-        ):  # of the index; `read_frames` raises it, for the batch that it belongs to
+        # Damage of the index is raised by `read_frames`, for the batch that it belongs to.
+        with suppress(StoreDamagedError):
             unknown = self._announced.unknown(places_of_ids(np.unique(ids)))
             self._threads.submit(self._announced.add(ranges_of(unknown, self)), urgent=False)
         return True
 
-    def payloads(self, places: Sequence[Place]) -> Iterator[tuple[Place, memoryview]]:
+    def payloads(self, places: Sequence[Place]) -> Generator[memoryview]:
         """The payload of each frame. The frames are in the order of ids, and each is there once.
 
         Raises:
@@ -110,7 +110,7 @@ class RemoteShards:
 
     def _payloads(
         self, places: Sequence[Place], announced: dict[int, FrameRange], held: Mapping[int, HeldFile]
-    ) -> Iterator[tuple[Place, memoryview]]:
+    ) -> Iterator[memoryview]:
         asked: deque[FrameRange] = deque()
         to_ask = ranges_of(
             [place for place in places if place.frame_id not in announced and place.shard_id not in held],
@@ -132,12 +132,12 @@ class RemoteShards:
                     asked.extend(some)
                 of_place = announced.pop(place.frame_id, None)
                 if of_place is not None:
-                    yield place, self._of_announced(of_place, place)
+                    yield self._of_announced(of_place, place)
                     continue
                 if place.shard_id in held:
-                    yield place, self._of_held(held[place.shard_id], place)
+                    yield self._of_held(held[place.shard_id], place)
                     continue
-                yield place, asked[0].payload(place)
+                yield asked[0].payload(place)
                 if place is asked[0].places[-1]:
                     num_ahead -= asked.popleft().num_bytes
         finally:

@@ -165,7 +165,7 @@ def with_a_killed_driver(folder: Path) -> str:
     first.send_signal(signal.SIGKILL)
     first.wait()
     again = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "resumed" in again.stdout, again.stdout
+    assert "an interrupted one" in again.stdout, again.stdout
     return digest_of(folder / "driver")
 
 

@@ -321,3 +321,23 @@ def test_the_environment_sets_how_long_requests_are_tried(monkeypatch):
             ValueError, match=f"FRAME_CACHE_RETRY_SECONDS must be a number of seconds.*{wrong}"
         ):
             ObjectClient(url)
+
+
+def test_a_large_answer_may_take_longer_than_a_small_one(client_of):
+    """And a store may think about a write for longer than a read may stall."""
+    policy = RetryPolicy(max_seconds=0, stall_seconds=5, attempt_seconds=0.5)
+
+    def script(request, number):
+        if request.method == "PUT":
+            return Answer(stall_seconds=0.6, rest=answer(200, b"", HEADERS).data)
+        start, end = (int(each) for each in request.headers["range"].removeprefix("bytes=").split("-"))
+        whole = part(b"x" * (end + 1 - start), span=f"{start}-{end}/99999999").data
+        return Answer(data=whole[:-9], stall_seconds=0.9, rest=whole[-9:])
+
+    client, _ = client_of(script, policy=policy)
+    assert len(client.get_range("a", 0, 20 << 20)) == 20 << 20
+    assert "timed out; gave up after 1 attempt" in str(error_of(lambda: client.get_range("a", 0, 1 << 20)))
+    hasty, server = client_of(script, policy=RetryPolicy(max_seconds=0, stall_seconds=0.3, attempt_seconds=5))
+    assert hasty.put("a", b"x").e_tag == '"now"'
+    assert "timed out" in str(error_of(lambda: hasty.get_range("a", 0, 100)))
+    assert len(server.requests) == 2
