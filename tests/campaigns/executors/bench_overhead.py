@@ -51,7 +51,9 @@ def main() -> None:
     local, ray = (statistics.median(each) for each in seconds.values())
     pairs = [ray / local for local, ray in zip(*seconds.values(), strict=True)]
     print(f"{arguments.videos} videos of {arguments.frames} frames, {arguments.workers} workers: ")
-    print(f"local {local:.2f} s, ray {ray:.2f} s, ratio {ray / local:.3f}; of the rounds {statistics.median(pairs):.3f}")
+    print(
+        f"local {local:.2f} s, ray {ray:.2f} s, ratio {ray / local:.3f}; of the rounds {statistics.median(pairs):.3f}"
+    )
     print(*(f"start of {name} {statistics.median(each):.1f} s" for name, each in starts.items()), sep=", ")
 
 
