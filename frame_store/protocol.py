@@ -152,6 +152,14 @@ class PrefetchingStore(FrameStore, Protocol):
         ...
 
 
+def frames_ahead(store: FrameStore) -> int:
+    """How many frames a store wants announced by `prefetch` ahead of the reads; 0 where few are enough.
+
+    A store whose frames come over a network has the attribute `frames_ahead`.
+    """
+    return int(getattr(store, "frames_ahead", 0))
+
+
 @runtime_checkable
 class DecodesInGroups(FrameStore, Protocol):
     """To read a frame, this store decodes the frames before it; these are then free.

@@ -38,7 +38,7 @@ from loader.gpu import (
     chosen_device,
     chosen_jpeg_decoder,
 )
-from loader.lookahead import Prefetcher, check_lookahead, read_sources_with_lookahead
+from loader.lookahead import Prefetcher, batches_on_their_way, check_lookahead, read_sources_with_lookahead
 from loader.sampling import BatchOptions, Iteration, LoaderState, takes_options
 from loader.store_argument import StoreOrPath, opened_store
 from loader.windows import BatchRequest, plan_windows
@@ -48,7 +48,6 @@ DEFAULT_LOOKAHEAD_BYTES = 1 << 30
 MIN_DECODING_THREADS = 8
 """For a store that decodes on a GPU. A GPU has up to seven decoding engines (H100), each engine works on one video
 stream at a time, and a thread mostly waits for its engine."""
-
 
 Batch = TypeVar("Batch", default=FrameBatch)
 """`FrameBatch`, or `CameraBatch` for a group of cameras."""
@@ -152,7 +151,8 @@ class FrameLoader(Generic[Batch]):
             num_threads: batches read at the same time. None means the number of CPUs that this process may use, and at
                 least 8 for a store that decodes on a GPU.
             read_ahead: batches that are read, or being read, beyond the one handed out. This number bounds memory, and
-                how early a cold disk is asked for frames. None means num_threads + 1, or num_threads with `augment`.
+                how early a cold disk is asked for frames. None means num_threads + 1, or num_threads with `augment`;
+                for a cache at a URL so many that 1,024 frames are on their way, but at most 32.
             device: device of the batches: "cpu", "cuda" (torch's current GPU), "cuda:1", or a torch.device. None means
                 the GPU that the store decodes on, or the CPU for other stores. A store that decodes on a GPU copies
                 frames to the host only for "cpu".
@@ -216,7 +216,10 @@ class FrameLoader(Generic[Batch]):
         self._num_threads = whole_number("num_threads", num_threads, least=1, error=SamplingError)
         if read_ahead is None:
             # Augmented batches are large, and making one takes so long that the threads always have work.
-            read_ahead = self._num_threads + (augment is None)
+            read_ahead = max(
+                self._num_threads + (augment is None),
+                batches_on_their_way(sources, frames_per_batch=self._epochs.frames_per_batch),
+            )
         self._read_ahead = whole_number("read_ahead", read_ahead, least=1, error=SamplingError)
         self._pin_memory = checked_pin_memory(pin_memory, self._device)
         self._lookahead = whole_number("lookahead", lookahead, least=0, error=SamplingError)

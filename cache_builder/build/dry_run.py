@@ -5,6 +5,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +15,7 @@ import numpy as np
 
 from cache_builder.build.estimate import BuildEstimate, SampleSize
 from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError
+from cache_builder.executors import Executor, JobDied, JobDone, WorkerPool
 from cache_builder.findings import SOURCE_DTYPE
 from cache_builder.gpu import DecoderChoice
 from cache_builder.growing import AppendRequest, new_videos
@@ -37,7 +40,6 @@ from cache_builder.sources import PassedOver, SourceContents, Sources, SourceVid
 from cache_builder.stages import Workspace, resolved
 from cache_builder.video.packets import PACKET_COLUMNS
 from cache_builder.video.scan import VideoScan
-from cache_builder.worker_pool import JobDied, JobDone, WorkerPool
 from frame_store.errors import CudaError
 from frame_store.names import INDEX_DTYPE
 
@@ -80,7 +82,8 @@ def estimate_build(
     output, progress = resolved(output), progress or NoProgress()
     try:
         workspace = Workspace(output)
-        contents = look_into(sources, not_counted=workspace.own_places)
+        sources = replace(Sources.of(sources), stage=options.of_stage)
+        contents = all_contents = look_into(sources, not_counted=workspace.own_places)
         backend = usable_backend(options, progress)
         workspace.require_own_files()
         found = None if append is None else new_videos(contents, workspace, append)
@@ -103,11 +106,13 @@ def estimate_build(
             expected = expected_build(inputs, configs_of_files(inputs, configs))
             sampling = _Sampling(inputs, expected.files, configs, decoders, folder=Path(scratch))
             sampling.run(pool, num_workers=options.workers, progress=progress)
-            return _Estimate(inputs, expected, configs, options, sampling).of(
+            estimate = _Estimate(inputs, expected, configs, options, sampling).of(
                 workspace, passed_over=contents.passed_over, seconds_scan=seconds_scan
             )
     except OSError as error:
         raise MachineError(f"{error.filename or output}: {error.strerror or error}") from error
+    all_contents.remove_temporary_stages()
+    return estimate
 
 
 def _of_nothing(workspace: Workspace, options: RunOptions, contents: SourceContents) -> BuildEstimate:
@@ -158,7 +163,7 @@ class _Sampling:
         *,
         folder: Path,
     ) -> None:
-        self._paths = [file.path for file in inputs.files]
+        self._files = inputs.files
         self._scans = inputs.scans
         self._configs = configs_of_files(inputs, configs)
         self._decoders = decoders
@@ -174,7 +179,7 @@ class _Sampling:
         self.num_failed = 0
         self.seconds = 0.0
 
-    def run(self, pool: WorkerPool[Any, Any], *, num_workers: int, progress: Progress) -> None:
+    def run(self, pool: Executor[Any, Any], *, num_workers: int, progress: Progress) -> None:
         """Sample.
 
         Raises:
@@ -213,7 +218,8 @@ class _Sampling:
             end = min(unit.end_packet, unit.first_packet + _packets_to_sample(scan, config))
             yield SampleJob(
                 job=UnitJob(
-                    path=self._paths[unit.video_id],
+                    path=self._files[unit.video_id].path,
+                    staged=self._files[unit.video_id].staged,
                     scan=scan,
                     unit=msgspec.structs.replace(unit, end_packet=end),
                     first_ordinal=unit.first_packet,
@@ -383,7 +389,11 @@ def _steps_of_busiest(sizes: Sequence[int], *, num_workers: int) -> float:
 
 
 def _size_of(videos: Sequence[SourceVideo]) -> int:
-    return sum(video.path.stat().st_size for video in videos if video.path.is_file())
+    num_bytes = 0
+    for video in videos:
+        with suppress(OSError):
+            num_bytes += video.status().num_bytes
+    return num_bytes
 
 
 def _existing(path: Path) -> Path:

@@ -19,6 +19,7 @@ from cache_builder.compaction.report import CompactionReport, JoinSummary
 from cache_builder.compaction.tiers import plan_joins
 from cache_builder.compaction.writing import JoinPool, JoinWork, remove_stale_work
 from cache_builder.errors import MachineError, OutputError
+from cache_builder.executors import WorkerPool
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.stages import REMOVED_NAME, Workspace, commit_manifest, resolved
 from frame_store.manifest import read_manifest, read_trees
@@ -169,7 +170,8 @@ def _join(workspace: Workspace, *, join_all: bool, workers: int, progress: Progr
     _require_space(workspace, joins)
     progress.start("join", sum(join.num_frames for join in joins), "frames")
     made: dict[str | None, list[tuple[Join, str]]] = defaultdict(list)
-    with JoinPool(num_workers=workers) as pool:
+    pool: JoinPool = WorkerPool(num_workers=workers)
+    with pool:
         for work in works:
             made[work.join.camera].append((work.join, work.write(pool, progress=progress.advance)))
     for work in works:

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from cache_builder.executors import JobLimits
 from cache_builder.jobs import finished_shard
-from cache_builder.worker_pool import JobLimits
 from frame_store.containers import FrameRecord, ShardFile, ShardReceipt, make_shard_writer
 from frame_store.index import FrameIndex
 from frame_store.manifest import FramesPerShard, read_tree

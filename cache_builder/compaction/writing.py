@@ -11,10 +11,10 @@ import numpy as np
 
 from cache_builder.compaction.join_job import JoinJob
 from cache_builder.compaction.joins import Join
+from cache_builder.executors import Executor
 from cache_builder.findings import joined_fidelity
 from cache_builder.jobs import shard_rows_path
 from cache_builder.stages import collect_shards, write_index, write_videos
-from cache_builder.worker_pool import WorkerPool
 from frame_store import __version__
 from frame_store.containers import ShardReceipt, write_zarr_metadata
 from frame_store.files import publish_folder, sync_tree, write_file
@@ -32,7 +32,7 @@ from frame_store.names import GENERATION_NAME, shard_name
 from frame_store.source_files import open_source_order, write_joined_source_order
 from frame_store.source_order import SourceOrder
 
-JoinPool = WorkerPool[JoinJob, ShardReceipt]
+JoinPool = Executor[JoinJob, ShardReceipt]
 
 IDENTITY_NAME = "identity.json"
 RECEIPTS_NAME = "receipts"

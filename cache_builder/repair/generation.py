@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cache_builder.errors import RepairError, VideoError, VideosNotWholeError
+from cache_builder.executors import WorkerPool
 from cache_builder.findings import ON_DEVICE_COUNT, SOURCE_DTYPE, LeftOutVideo, UnitReceipt
 from cache_builder.folder_scan import scan_videos
 from cache_builder.gpu import DecoderChoice
@@ -33,7 +34,6 @@ from cache_builder.stages import (
     write_videos,
 )
 from cache_builder.video.scan import VideoScan
-from cache_builder.worker_pool import WorkerPool
 from frame_store.containers import ShardReceipt
 from frame_store.files import sync_path
 from frame_store.index import FrameIndex, open_index
@@ -311,7 +311,7 @@ class GenerationRepair:
         with WorkerPool[UnitJob, UnitReceipt](num_workers=self._workers) as pool:
             decoded = DecodeStage(
                 pool,
-                paths=[file.path for file in inputs.files],
+                files=inputs.files,
                 spill=self._workspace.spill,
                 scans=inputs.scans,
                 decoders=DecoderChoice(),

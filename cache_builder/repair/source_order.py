@@ -6,12 +6,14 @@ They come from the table of videos and the index. The times of frames that are n
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cache_builder.errors import RepairError, VideoError
-from cache_builder.folder_scan import ScanPool, scan_frames
+from cache_builder.executors import WorkerPool
+from cache_builder.folder_scan import scan_frames
 from cache_builder.progress import Progress
 from cache_builder.repair.checks import REBUILD
 from cache_builder.repair.needed_videos import NeededVideos
@@ -138,7 +140,7 @@ class SourceOrderRepair:
 
         self.progress.start("scan", len(files), "videos")
         # No scan cache: it recognizes files by size and time, but in a repair every byte must be the same.
-        with ScanPool(num_workers=self.workers) as pool:
+        with WorkerPool[Any, Any](num_workers=self.workers) as pool:
             found = scan_frames(
                 [
                     replace(video, relative_path=name, file_path=None, span=None)

@@ -106,12 +106,42 @@ class BuildSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = None
     seed: Annotated[int | None, Setting(help="Seed of the shuffled layout.")] = None
     workers: Annotated[
-        int | None, Setting(help="Decoder processes.", default="the CPUs this process may use")
+        int | None,
+        Setting(
+            help="Decoder processes; with a cluster, the most that run at once.",
+            default="the CPUs this process may use, or all of the cluster",
+        ),
     ] = None
     device: Annotated[DeviceName | None, Setting(help="What decodes.")] = None
+    executor: Annotated[
+        str | None,
+        Setting(
+            help="What runs the jobs: processes of this machine, or a Ray cluster.",
+            takes="'local', 'ray', 'ray:local' or 'ray:HOST:PORT'",
+            metavar="local|ray[:ADDRESS]",
+        ),
+    ] = None
     on_error: Annotated[
         ErrorPolicy | None,
         Setting(help="Stop at a video that is not whole, or store what decodes and exit 1."),
+    ] = None
+    stage: Annotated[
+        str | None,
+        Setting(
+            help="For videos at URLs: the folder that they are downloaded into while they are read.",
+            default="a temporary folder, removed at the end",
+            takes="the path of a folder",
+            metavar="DIR",
+        ),
+    ] = None
+    stage_bytes: Annotated[
+        int | str | None,
+        Setting(
+            help="The most that this folder holds.",
+            default="10GB, or 0.8 of the free space",
+            takes="a number of bytes, or text such as '200MB' or '10GB'",
+            metavar="N",
+        ),
     ] = None
 
     def overridden_by(self, other: "BuildSettings") -> "BuildSettings":
@@ -120,7 +150,14 @@ class BuildSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def of_run(self) -> "BuildSettings":
         """The settings alone that decide no bytes of a cache, and what decodes."""
-        return BuildSettings(workers=self.workers, device=self.device, on_error=self.on_error)
+        return BuildSettings(
+            workers=self.workers,
+            device=self.device,
+            executor=self.executor,
+            on_error=self.on_error,
+            stage=self.stage,
+            stage_bytes=self.stage_bytes,
+        )
 
     def given(self) -> dict[str, Any]:
         """The settings that are set, by name."""

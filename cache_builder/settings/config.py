@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from cache_builder.errors import ConfigError
+from cache_builder.executors import LOCAL, read_executor
 from cache_builder.setting_names import NOTHING, SettingError, setting_values
 from cache_builder.settings.build_settings import (
     SETTINGS,
@@ -21,11 +22,13 @@ from cache_builder.settings.build_settings import (
     ErrorPolicy,
     checked_settings,
 )
+from cache_builder.settings.byte_sizes import parse_bytes
 from cache_builder.settings.frame_times import NTSC_RATES
+from cache_builder.staging import StageSettings
 from cache_builder.video.picture import MAX_SIZE, MIN_SIZE, NATIVE, FrameGeometry, parse_aspect, parse_size
 from frame_store.manifest import Encoding, EncodingName, Layout
 from frame_store.names import NUM_CHANNELS, PIXEL_DTYPE, Container, PixelDtype, PixelName
-from frame_store.shared import num_usable_cpus
+from frame_store.shared import num_usable_cpus, user_path
 
 NATIVE_SIZE: Final = "native"
 """The size that stands for that of the videos."""
@@ -41,13 +44,28 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     on_error: ErrorPolicy = "fail"
     device: DeviceName = "cpu"
     """What decodes. Each video is tried on the GPU first; which ones it decodes is part of the cache's identity."""
+    executor: str = LOCAL
+    """What runs the jobs; see `read_executor`."""
+    most_in_cluster: int | None = None
+    """The most jobs that run at once in a cluster; None: as many as it has CPUs."""
     depth_pixel: PixelName = "gray16"
     """What is stored of a camera that a data set marks as depth. Each camera's configuration has it."""
+    stage: str | None = None
+    """The folder that videos at URLs are downloaded into; None for a temporary one."""
+    stage_bytes: int | None = None
+    """The most that it holds; None for the default of `StageSettings`."""
 
     def __post_init__(self) -> None:
-        """Refuse fewer than one worker."""
+        """Refuse fewer than one worker, and an executor that is none."""
         if self.workers < 1:
             raise SettingError(f"{{--workers}} must be at least 1, found {self.workers}")
+        read_executor(self.executor)
+
+    @property
+    def of_stage(self) -> StageSettings:
+        """What is said of the folder for downloaded videos."""
+        path = None if self.stage is None else user_path(self.stage)
+        return StageSettings(path=path, max_bytes=self.stage_bytes)
 
 
 class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,7 +169,14 @@ def resolve(settings: BuildSettings) -> tuple[BuildConfig, RunOptions]:
         plain = _of(given, *_TAKEN_AS_GIVEN)
         config = BuildConfig(encoding=_encoding(given), geometry=_geometry(given), **plain)
         of_depth = {"depth_pixel": given["pixel"]} if "pixel" in given else {}
-        return config, RunOptions(**_of(given, *RunOptions.__struct_fields__), **of_depth)
+        with _naming("stage_bytes"):
+            of_stage = (
+                {"stage_bytes": parse_bytes(str(given["stage_bytes"]))} if "stage_bytes" in given else {}
+            )
+        if given.get("stage") == "":
+            raise SettingError("{--stage} is an empty path")
+        of_run = {**_of(given, *RunOptions.__struct_fields__), **of_depth, **of_stage}
+        return config, RunOptions(**of_run, most_in_cluster=given.get("workers"))
     except SettingError as error:
         raise ConfigError(error.marked_text) from error
 

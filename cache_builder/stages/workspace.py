@@ -13,13 +13,17 @@ CACHE.columns.building/  columns in the making; removed when they are in the cac
 CACHE.content.building/  a content order in the making
 CACHE.compact.building/  generations that are joined, until they are in the cache; and folders that are being removed
 CACHE.reports/         reports of earlier appends: they have the tables of videos of their generations
+CACHE.nodes            random bytes that every node of a cluster must see there; removed when the build ends
 CACHE.scan             scan cache       CACHE.report.json  last report       CACHE.lock  held while building
 ```
+With `--scratch DIR`, spill/, plan/ and receipts/ are in DIR/CACHE-<8 hex>.building/, which has an identity.json, too.
+With `--scratch URL`, what is in spill/ lies there.
 """
 
 import errno
 import fcntl
 import glob
+import hashlib
 import os
 import re
 import shutil
@@ -31,10 +35,12 @@ from typing import Any
 import msgspec
 
 from cache_builder.errors import ConfigError, OutputError
-from cache_builder.jobs import GatherPlaces
+from cache_builder.jobs import GatherPlaces, ObjectSpill, SpillPlace
 from cache_builder.stages.committing import COMMIT_PREFIX
 from cache_builder.stages.identity import identity_differences
-from frame_store.files import write_file
+from cache_builder.stages.scratch_objects import ScratchObjects
+from frame_store.files import publish_folder, write_file
+from frame_store.manifest import FileEntry
 from frame_store.names import (
     camera_folder,
     is_camera_folder,
@@ -42,13 +48,18 @@ from frame_store.names import (
     is_generation_folder,
 )
 from frame_store.shared import counted, listed, raise_if_out_of_files, user_path
+from frame_store.verify import has_size
 
+_IDENTITY_NAME = "identity.json"
 _MAX_NAME_BYTES = 255
 _MAX_START_BYTES = 1 << 16
-_REPORT_START = re.compile(rb'\{\n "output": "[^\n]*",\n "status": "(built|appended|already complete)",\n')
-_SCAN_CACHE_START = re.compile(rb".{32}\x82\xa7version", re.DOTALL)
+REPORT_START = re.compile(rb'\{\n "output": "[^\n]*",\n "status": "(built|appended|already complete)",\n')
+SCAN_CACHE_START = re.compile(rb".{32}\x82\xa7version", re.DOTALL)
 """A digest, then MessagePack with two keys. A file that begins so is a scan cache, even if the rest is damaged."""
 _FAILURES_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+_URL_AS_PATH = re.compile(r"(s3|gs|az|https?):/")
+"""`Path` makes one slash of two."""
 
 REMOVED_NAME = "removed"
 """Folder, in that of a compaction, of folders that were taken out of the cache and are being deleted."""
@@ -57,9 +68,13 @@ _NOT_PERMITTED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class Workspace:
-    """Paths around one output."""
+    """Paths around one output. `RemoteWorkspace` is that of an output in an object store."""
 
-    def __init__(self, output: Path) -> None:
+    scratch: ScratchObjects | None = None
+    """Unfinished work in an object store."""
+
+    def __init__(self, output: Path, *, scratch: Path | ScratchObjects | None = None) -> None:
+        """`scratch` is where unfinished work goes, except for the cache itself; None: beside the output."""
         if not output.name:
             raise OutputError(f"{output}: cannot be a cache, there is no place beside it")
         self.output = output
@@ -72,25 +87,101 @@ class Workspace:
         self.scan_cache = output.with_name(output.name + ".scan")
         self.report = output.with_name(output.name + ".report.json")
         self.reports = output.with_name(output.name + ".reports")
+        self.nodes = output.with_name(output.name + ".nodes")
         self.lock = output.with_name(output.name + ".lock")
-        self.identity = self.building / "identity.json"
-        self.spill = self.building / "spill"
-        self.plan = self.building / "plan"
-        self.receipts = self.building / "receipts"
+        self.identity = self.building / _IDENTITY_NAME
+        self.aside = self.building
+        """Of spill, plan and receipts."""
+        if isinstance(scratch, Path):
+            self.aside = scratch / f"{output.name}-{_short_hash(os.fsencode(output))}.building"
+        elif scratch is not None:
+            self.scratch = scratch
+        self.spill = self.aside / "spill"
+        self.plan = self.aside / "plan"
+        self.receipts = self.aside / "receipts"
         self.cache = self.building / "cache"
-        self._folders = (self.spill, self.plan, self.receipts, self.cache)
+        self.work = self.building / "work"
+        """For objects before they are put."""
+        self._folders: tuple[Path, ...] = (self.spill, self.plan, self.receipts, self.cache)
+        if self.scratch is not None:
+            self._folders = (*self._folders, self.work)
         self._check_places()
+
+    @property
+    def title(self) -> str:
+        """What the output is called in messages and reports."""
+        return str(self.output)
+
+    @property
+    def unfinished_title(self) -> str:
+        """What the place of unfinished work is called in messages."""
+        return str(self.building) if self.scratch is None else self.scratch.client.url.text
+
+    def is_there(self) -> bool:
+        """Whether anything is at the output; an empty folder is nothing.
+
+        Raises:
+            OutputError: it is a file.
+        """
+        if not os.path.lexists(self.output):
+            return False
+        if not self.output.is_dir():
+            raise OutputError(f"{self.output}: is a file; give {{--out}} a folder that does not exist yet")
+        return any(self.output.iterdir())
+
+    def has_size(self, file: FileEntry) -> bool:
+        """Whether a file of the complete cache is there with the recorded size."""
+        return has_size(self.output, file)
+
+    @property
+    def spill_place(self) -> SpillPlace:
+        """Where decoded units are kept."""
+        if self.scratch is None:
+            return self.spill
+        return ObjectSpill(client=self.scratch.spill, work=self.work)
+
+    @property
+    def has_units(self) -> bool:
+        """Whether an interrupted run of this identity has decoded units. The folder has been claimed."""
+        if self.scratch is not None:
+            return self.scratch.was_there
+        return any(self.spill.glob("*.receipt"))
+
+    @property
+    def disk_needs(self) -> list[tuple[Path, int]]:
+        """Folders, and how often the bytes of the cache are needed on the disk of each while building."""
+        if self.scratch is not None:
+            return [(self.building, 1)]
+        return [(self.building, 2)] if self.aside == self.building else [(self.building, 1), (self.aside, 1)]
+
+    def put_scan_cache(self) -> None:
+        """Keep the scan cache, which has been written: only an object store needs it."""
+
+    def put_reports(self) -> None:
+        """Keep the report and the earlier ones, which have been written: only an object store needs it."""
+
+    def refresh(self) -> None:
+        """Take notice of what other processes have written at the output: only an object store needs it."""
+
+    def publish(self, report: bytes) -> None:
+        """Make the finished cache appear. The report is written before, so that every cache has its report.
+
+        Raises:
+            OSError: disk full or failing.
+        """
+        write_file(self.report, report)
+        publish_folder(self.cache, self.output)
 
     @property
     def places(self) -> GatherPlaces:
         """The folders of a cache without cameras."""
-        return GatherPlaces(spill=self.spill, plan=self.plan, receipts=self.receipts, cache=self.cache)
+        return GatherPlaces(spill=self.spill_place, plan=self.plan, receipts=self.receipts, cache=self.cache)
 
     def places_of_camera(self, number: int) -> GatherPlaces:
         """The folders of a camera, which exist from now on."""
         folder = camera_folder(number)
         places = GatherPlaces(
-            spill=self.spill,
+            spill=self.spill_place,
             plan=self.plan / folder,
             receipts=self.receipts / folder,
             cache=self.cache / folder,
@@ -105,19 +196,26 @@ class Workspace:
         return (
             self.output,
             self.building,
+            self.aside,
             self.columns,
             self.content,
             self.compaction,
             self.scan_cache,
             self.report,
             self.reports,
+            self.nodes,
             self.lock,
         )
 
     @property
     def num_bytes_unfinished(self) -> int:
         """Bytes of an unfinished build, which a build of the same cache takes over."""
-        return sum(path.stat().st_size for path in self.building.rglob("*") if path.is_file())
+        return sum(
+            path.stat().st_size
+            for folder in {self.building, self.aside}
+            for path in folder.rglob("*")
+            if path.is_file()
+        )
 
     def require_own_files(self) -> None:
         """Refuse to replace a file that has the name of the report or scan cache, and that no build wrote.
@@ -127,8 +225,8 @@ class Workspace:
             OSError: the disk fails.
         """
         for path, start, what in (
-            (self.report, _REPORT_START, "report"),
-            (self.scan_cache, _SCAN_CACHE_START, "scan cache"),
+            (self.report, REPORT_START, "report"),
+            (self.scan_cache, SCAN_CACHE_START, "scan cache"),
         ):
             if os.path.lexists(path) and not _begins_with(path, start):
                 raise OutputError(
@@ -190,27 +288,35 @@ class Workspace:
         Raises:
             OutputError: it holds an unfinished build of something else and `overwrite` is not given.
         """
-        if self.building.exists():
-            found = self._read_identity()
+        if self.scratch is not None:
+            self.scratch.claim(identity, overwrite=overwrite, to_discard=to_discard)
+        for folder in dict.fromkeys([self.building, self.aside]):
+            self._claim_folder(folder, identity, overwrite=overwrite, to_discard=to_discard)
+
+    def _claim_folder(
+        self, building: Path, identity: dict[str, Any], *, overwrite: bool, to_discard: str
+    ) -> None:
+        if building.exists():
+            found = _read_identity(building)
             if found == identity:
                 self._make_folders()
                 return
             if found is None:
-                self._require_ours()
+                self._require_ours(building)
             elif not overwrite:
                 raise OutputError(
                     listed(
-                        f"{self.building}: holds an unfinished build of something else",
+                        f"{building}: holds an unfinished build of something else",
                         identity_differences(identity, found),
                         f"finish that one with its own command, or {to_discard}",
                     )
                 )
-            self.identity.unlink(
-                missing_ok=True
-            )  # first: a half-removed folder must not pass for a resumable one
-            shutil.rmtree(self.building)
+            # The identity first: a half-removed folder must not pass for a resumable one.
+            (building / _IDENTITY_NAME).unlink(missing_ok=True)
+            shutil.rmtree(building)
+        building.mkdir(parents=True)
         self._make_folders()
-        write_file(self.identity, msgspec.json.format(msgspec.json.encode(identity), indent=1))
+        write_file(building / _IDENTITY_NAME, msgspec.json.format(msgspec.json.encode(identity), indent=1))
 
     def _check_places(self) -> None:
         """Refuse places that would make the build fail at its end."""
@@ -228,31 +334,36 @@ class Workspace:
                 f"{self.building}: is a file, and a build needs that name; give another {{--out}}"
             )
 
-    def _require_ours(self) -> None:
+    def _require_ours(self, building: Path) -> None:
         """Refuse a folder without an identity, unless it holds only what a build leaves when it is half removed."""
         known = {path.name for path in self._folders}
         strange = sorted(
             path.name
-            for path in self.building.iterdir()
-            if path.name not in known and not path.name.startswith(self.identity.name)
+            for path in building.iterdir()
+            if path.name not in known and not path.name.startswith(_IDENTITY_NAME)
         )
         if strange:
             raise OutputError(
-                f"{self.building}: holds {strange[0]!r}, which no build put there; "
+                f"{building}: holds {strange[0]!r}, which no build put there; "
                 "move it away, or give another {--out}"
             )
 
     def unfinished(self) -> dict[str, Any] | None:
         """The identity of unfinished work; None where there is none, or it has no identity that can be read."""
-        return self._read_identity()
+        return _read_identity(self.building)
 
     def remove_building(self, *, of: dict[str, Any]) -> None:
         """Remove the working files of a finished build of identity `of`; unfinished work of another identity stays."""
-        if self._read_identity() in (of, None):
+        if self.scratch is not None:
+            self.scratch.remove(of=of)
+        for building in dict.fromkeys([self.aside, self.building]):
+            if _read_identity(building) not in (of, None):
+                continue
             for folder in self._folders:
-                shutil.rmtree(folder, ignore_errors=True)
+                if folder.parent == building:
+                    shutil.rmtree(folder, ignore_errors=True)
             shutil.rmtree(
-                self.building, ignore_errors=True
+                building, ignore_errors=True
             )  # the identity goes last: it states whose folder this is
 
     def clear_what_follows_shards(self) -> None:
@@ -304,12 +415,17 @@ class Workspace:
         for folder in self._folders:
             folder.mkdir(parents=True, exist_ok=True)
 
-    def _read_identity(self) -> dict[str, Any] | None:
-        try:
-            return msgspec.json.decode(self.identity.read_bytes(), type=dict[str, Any])
-        except (OSError, msgspec.MsgspecError) as error:
-            raise_if_out_of_files(error)  # the identity exists but cannot be read: nothing may be removed
-            return None
+
+def _read_identity(building: Path) -> dict[str, Any] | None:
+    try:
+        return msgspec.json.decode((building / _IDENTITY_NAME).read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.MsgspecError) as error:
+        raise_if_out_of_files(error)  # the identity exists but cannot be read: nothing may be removed
+        return None
+
+
+def _short_hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:8]
 
 
 def _clear(folder: Path, *, is_ours: Callable[[str], bool]) -> None:
@@ -337,8 +453,13 @@ def resolved(path: Path) -> Path:
     """The path with `~` expanded and links followed.
 
     Raises:
-        ConfigError: the links form a loop, or may not be followed.
+        ConfigError: the links form a loop, or may not be followed; or it is a URL, which `make_workspace` takes alone.
     """
+    if _URL_AS_PATH.match(str(path)):
+        raise ConfigError(
+            "a URL is given where only a path on this machine is taken: change a local copy of the cache (cache-fetch), "
+            "and copy that to another place whole"
+        )
     path = user_path(path)
     try:
         real = Path(os.path.realpath(path))

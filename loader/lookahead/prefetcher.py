@@ -2,12 +2,21 @@
 
 from typing import Final
 
-from frame_store.protocol import PrefetchingStore
+from frame_store.protocol import PrefetchingStore, frames_ahead
 from loader.batches import FrameSources
 from loader.windows import BatchRequest
 
 BATCHES_PER_WARM_PROBE: Final = 32
 """A probe looks at a few pages of a batch. If they are in memory, the loader does not probe the next 31 batches."""
+
+_MAX_BATCHES_AHEAD: Final = 32
+"""By default. Each batch takes memory."""
+
+
+def batches_on_their_way(sources: FrameSources, *, frames_per_batch: int) -> int:
+    """How many batches stores at URLs are to be asked for ahead: a request takes long, so many are made at once."""
+    most = max(frames_ahead(source.store) for source in sources.sources)
+    return min(-(-most // frames_per_batch), _MAX_BATCHES_AHEAD)
 
 
 class Prefetcher:

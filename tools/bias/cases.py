@@ -11,7 +11,8 @@ import numpy.typing as npt
 from frame_cache_tools.bias.views import opened_cache
 
 from cache_builder.errors import ConfigError, InputFolderError, VideoError
-from cache_builder.folder_scan import ScanPool, scan_videos
+from cache_builder.executors import WorkerPool
+from cache_builder.folder_scan import scan_videos
 from cache_builder.plan import plan_shards
 from cache_builder.settings import BuildSettings, resolve
 from cache_builder.sources import discover_videos
@@ -94,7 +95,7 @@ def cases_of_videos(folder: Path) -> list[BiasCase]:
         InputFolderError: no such folder, or no video in it.
     """
     _, options = resolve(BuildSettings())
-    with ScanPool(num_workers=options.workers) as pool:
+    with WorkerPool[Any, Any](num_workers=options.workers) as pool:
         scans = scan_videos(discover_videos(folder), cache_path=None, pool=pool)
     packets = [
         (scan.facts.path, scan.facts.num_packets) for scan in scans if not isinstance(scan, VideoError)

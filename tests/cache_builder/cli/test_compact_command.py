@@ -12,7 +12,7 @@ from tests.support.faults.in_process_pool import InProcessPool
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(compact, "JoinPool", lambda num_workers: InProcessPool())
+    monkeypatch.setattr(compact, "WorkerPool", lambda num_workers: InProcessPool())
     return write_grown(tmp_path / "cache", sizes_of_generations=[(2,)] * 17)
 
 

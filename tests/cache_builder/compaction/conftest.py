@@ -8,4 +8,4 @@ from tests.support.faults.in_process_pool import InProcessPool
 
 @pytest.fixture(autouse=True)
 def no_processes(monkeypatch):
-    monkeypatch.setattr(compact, "JoinPool", lambda num_workers: InProcessPool())
+    monkeypatch.setattr(compact, "WorkerPool", lambda num_workers: InProcessPool())

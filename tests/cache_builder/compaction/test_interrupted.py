@@ -46,7 +46,7 @@ def test_finished_shards_are_not_written_again(cache, tmp_path, monkeypatch):
     compact_cache(undisturbed, join_all=True)
     before = digests(cache)
     with monkeypatch.context() as patched:
-        patched.setattr(compact, "JoinPool", lambda num_workers: StoppingPool())
+        patched.setattr(compact, "WorkerPool", lambda num_workers: StoppingPool())
         with pytest.raises(KeyboardInterrupt):
             compact_cache(cache, join_all=True)
     assert digests(cache) == before

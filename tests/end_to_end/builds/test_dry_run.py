@@ -11,7 +11,7 @@ import cache_builder
 import frame_store
 from cache_builder.build import dry_run
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, EXIT_WRONG_COMMAND
-from cache_builder.worker_pool import WorkerPool
+from cache_builder.executors import WorkerPool
 from tests.support.commands import SMALL, digests, names_beside, run
 from tests.support.videos.tiny_videos import (
     damage_packets,

@@ -18,12 +18,12 @@ import pytest
 import cache_builder
 import loader
 from cache_builder.cli.exit_status import EXIT_MACHINE_FAILED, EXIT_NOT_WHOLE
+from cache_builder.executors import WorkerPool
 from cache_builder.folder_scan.scan_cache import scan_videos
 from cache_builder.jobs.spill import UnitSpill
 from cache_builder.settings import read_settings
 from cache_builder.sources import discover_videos
 from cache_builder.stages.workspace import Workspace
-from cache_builder.worker_pool import WorkerPool
 from frame_store import open_store
 from frame_store.manifest import read_tree
 from frame_store.verify import check_file

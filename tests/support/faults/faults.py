@@ -214,7 +214,7 @@ def _serve(scratch: Path) -> None:
             return cls
 
     cache_builder.build.pipeline.WorkerPool = Pool  # type: ignore[assignment,misc]
-    cache_builder.compaction.compact.JoinPool = Pool  # type: ignore[assignment,misc]
+    cache_builder.compaction.compact.WorkerPool = Pool  # type: ignore[assignment,misc]
     commands = {"cache-build": cache_build, "cache-compact": cache_compact}
     for line in sys.stdin:
         request = json.loads(line)

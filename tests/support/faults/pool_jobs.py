@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 from frame_cache_tools.report.folder.peek import PeekJob
 
+from cache_builder.executors import JobLimits
 from cache_builder.folder_scan.scan_job import CountJob, ScanJob
 from cache_builder.jobs.unit_job import UnitJob
-from cache_builder.worker_pool import JobLimits
 
 
 class Number(msgspec.Struct, frozen=True, kw_only=True):

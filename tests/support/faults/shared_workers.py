@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-from cache_builder.worker_pool import WorkerPool
+from cache_builder.executors import WorkerPool
 
 _MAX_IDLE = 4
 _LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_DATA, resource.RLIMIT_AS)

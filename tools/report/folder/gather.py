@@ -17,6 +17,7 @@ from frame_cache_tools.report.folder.records import FileFacts, Finding, FolderRe
 
 from cache_builder import BuildEstimate, estimate_build
 from cache_builder.errors import MachineError, VideoError
+from cache_builder.executors import Executor, JobDied, JobDone, WorkerPool
 from cache_builder.findings import find_copies
 from cache_builder.inputs import Inputs, scan_inputs
 from cache_builder.plan import claimed_frames
@@ -24,7 +25,6 @@ from cache_builder.progress import NoProgress, Progress
 from cache_builder.sources import Sources, default_output, look_into, printable
 from cache_builder.stages import Workspace, resolved
 from cache_builder.video.scan import VideoScan, ticks_to_seconds
-from cache_builder.worker_pool import JobDied, JobDone, WorkerPool
 from frame_store import FrameCacheError, __version__
 from frame_store.shared import counted, num_usable_cpus
 
@@ -118,7 +118,7 @@ def report_of_folder(
 
 
 def _peek(
-    inputs: Inputs, pool: WorkerPool[Any, Any], progress: Progress, *, num_workers: int
+    inputs: Inputs, pool: Executor[Any, Any], progress: Progress, *, num_workers: int
 ) -> dict[int, Peek | str]:
     """By its row, what decoding a few frames of a file gave, or how it failed."""
     readable = [row for row, scan in enumerate(inputs.scans) if isinstance(scan, VideoScan)]

@@ -8,13 +8,13 @@ import msgspec
 import numpy as np
 
 from cache_builder.errors import ConfigError, UnitNotIndependentError, VideoError
+from cache_builder.executors import JobLimits
 from cache_builder.plan import resolved_geometry
 from cache_builder.video.decode import CPU, DecodedFrame, UnitDecoder, VideoReader, gop_units
 from cache_builder.video.ffmpeg_log import decoder_log
 from cache_builder.video.opening import DEFAULT_LIMITS, out_of_memory_text, seconds_to_decode
 from cache_builder.video.picture import MAX_SIZE, MIN_SIZE, NATIVE, FrameGeometry, why_no_levels
 from cache_builder.video.scan import VideoScan, ticks_to_seconds
-from cache_builder.worker_pool import JobLimits
 from frame_store.html import Picture, picture_of
 from frame_store.names import PixelName
 

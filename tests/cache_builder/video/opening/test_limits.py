@@ -9,6 +9,7 @@ import pytest
 import frame_store
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE
 from cache_builder.errors import VideoError
+from cache_builder.executors import WorkerPool
 from cache_builder.folder_scan import scan_cache as scan_cache_module
 from cache_builder.folder_scan.scan_cache import scan_frames
 from cache_builder.folder_scan.scan_job import CountJob, ScanJob
@@ -17,7 +18,6 @@ from cache_builder.stages import decode as decode_stage_module
 from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.opening.limits import DEFAULT_LIMITS, VideoLimits
 from cache_builder.video.scan.video_scan import scan_video
-from cache_builder.worker_pool import WorkerPool
 from tests.support.commands import SMALL, run
 from tests.support.faults.pool_jobs import SLOW_VIDEO, HangingCountJob, HangingScanJob, HangingUnitJob
 from tests.support.videos.hand_made_mp4 import HandMadeMp4, jpeg_picture

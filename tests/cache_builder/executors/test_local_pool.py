@@ -2,7 +2,7 @@ import resource
 
 import pytest
 
-from cache_builder.worker_pool import JobDied, JobDone, JobLimits, JobRaised, WorkerPool
+from cache_builder.executors import JobDied, JobDone, JobLimits, JobRaised, WorkerPool
 from tests.support.faults.pool_jobs import (
     Hang,
     KillItself,

@@ -15,72 +15,30 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar
-
-import msgspec
+from typing import Any, Generic
 
 from cache_builder.errors import MachineError
+from cache_builder.executors.protocol import (
+    Executor,
+    Job,
+    JobDied,
+    JobDone,
+    JobRaised,
+    Outcome,
+    Result,
+    RunnableJob,
+    needs_preparing,
+    prepared,
+)
 from frame_store.shared import descriptor_share
 
 _PR_SET_PDEATHSIG = 1
 
 
-class JobLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of a job; None means no limit."""
-
-    seconds: float | None = None
-    """Wall-clock time: a process that has not answered by then is killed, which gives `JobDied`."""
-    memory_bytes: int | None = None
-    """The process's data (Linux: RLIMIT_DATA). Allocating more fails, mostly with a MemoryError."""
-
-
-class RunnableJob(Protocol):
-    """A job for the pool. Jobs and their results must be picklable."""
-
-    @property
-    def limits(self) -> JobLimits:
-        """Time and memory that the job may take."""
-        ...
-
-    def run(self) -> object:
-        """Do the work, in the worker process."""
-        ...
-
-
-Job = TypeVar("Job", bound=RunnableJob)
-Result = TypeVar("Result")
-
-
-class JobDone(msgspec.Struct, Generic[Job, Result], frozen=True, kw_only=True):
-    """The job returned."""
-
-    job: Job
-    result: Result
-
-
-class JobRaised(msgspec.Struct, Generic[Job], frozen=True, kw_only=True):
-    """The job raised `error`, whose cause is the traceback in the worker process, as text."""
-
-    job: Job
-    error: Exception
-
-
-class JobDied(msgspec.Struct, Generic[Job], frozen=True, kw_only=True):
-    """The worker process ended while it ran the job, or was killed because the job took too long."""
-
-    job: Job
-    how: str
-    """For example `was killed by SIGSEGV`, or `took longer than 60.0 s`."""
-
-
-Outcome: TypeAlias = JobDone[Job, Result] | JobRaised[Job] | JobDied[Job]
-
-
-class WorkerPool(Generic[Job, Result]):
+class WorkerPool(Executor[Job, Result]):
     """Runs `job.run()` in worker processes, each job within its `limits`.
 
     The processes are new interpreters that do not import `__main__`. A fork would inherit the output's lock and the
@@ -103,24 +61,6 @@ class WorkerPool(Generic[Job, Result]):
         """Jobs queued or running."""
         return len(self._waiting) + sum(worker.job is not None for worker in self._workers)
 
-    def outcomes(self, *, retry_deaths: bool = False) -> Iterator[Outcome[Job, Result]]:
-        """Yield outcomes until no job is left, jobs included that the caller submits between two of them.
-
-        With `retry_deaths`, a job whose process died runs a second time, alone, after all others: the cause may have
-        been memory that other jobs took, or a busy machine. Only its second death is yielded.
-        """
-        dead: list[Job] = []
-        retried: Job | None = None
-        while self.num_unfinished or dead:
-            if not self.num_unfinished:
-                retried = dead.pop()
-                self.submit(retried)
-            outcome = self.next_outcome()
-            if retry_deaths and isinstance(outcome, JobDied) and outcome.job is not retried:
-                dead.append(outcome.job)
-            else:
-                yield outcome
-
     def next_outcome(self) -> Outcome[Job, Result]:
         """Block until some job has ended. Call it only while `num_unfinished` is positive.
 
@@ -134,8 +74,7 @@ class WorkerPool(Generic[Job, Result]):
             timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
             ready = wait([worker.connection for worker in busy], timeout)
             for worker in busy:
-                if worker.connection in ready:
-                    outcome = self._collect(worker)
+                if worker.connection in ready and (outcome := self._collect(worker)) is not None:
                     self._hand_out()
                     return outcome
             for worker in busy:
@@ -156,15 +95,20 @@ class WorkerPool(Generic[Job, Result]):
         for worker in (idle + starting)[: len(self._waiting)]:
             worker.hand(self._waiting.popleft())
 
-    def _collect(self, worker: "_Worker[Job]") -> Outcome[Job, Result]:
+    def _collect(self, worker: "_Worker[Job]") -> Outcome[Job, Result] | None:
+        """How the job of a worker ended; None where it is prepared, and begins now."""
         job = worker.job
         assert job is not None
-        worker.job = None
         try:
             answer = worker.connection.recv()
         except (EOFError, ConnectionResetError):
+            worker.job = None
             self._workers.remove(worker)
             return JobDied(job=job, how=worker.end())
+        if answer[0] == "begins":
+            worker.limit_time()
+            return None
+        worker.job = None
         if answer[0] == "done":
             return JobDone(job=job, result=answer[1])
         answer[1].__cause__ = RuntimeError(answer[2])
@@ -177,9 +121,6 @@ class WorkerPool(Generic[Job, Result]):
         worker.process.kill()
         worker.end()
         return JobDied(job=job, how=f"took longer than {job.limits.seconds:.1f} s")
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -221,13 +162,19 @@ class _Worker(Generic[Job]):
 
     def hand(self, job: Job) -> None:
         """Let the idle process do `job`."""
-        seconds = job.limits.seconds
-        self.job = job
-        self.deadline = None if seconds is None else time.monotonic() + seconds
+        self.job, self.deadline = job, None
+        if not needs_preparing(job):
+            self.limit_time()
         with suppress(
             BrokenPipeError, ConnectionResetError
         ):  # it died while idle; the next `wait` reports that
             self.connection.send(job)
+
+    def limit_time(self) -> None:
+        """Let the time that the job may take begin."""
+        assert self.job is not None
+        seconds = self.job.limits.seconds
+        self.deadline = None if seconds is None else time.monotonic() + seconds
 
     def end(self) -> str:
         """Close the connection, wait for the process and return how it ended."""
@@ -257,8 +204,11 @@ def serve(descriptor: int, parent_pid: int) -> None:
             request = connection.recv_bytes()
             try:
                 job: RunnableJob = pickle.loads(request)
-                _limit_memory(job.limits.memory_bytes, usual)
-                answer: tuple[Any, ...] = ("done", job.run())
+                with prepared(job) as ready:
+                    if ready is not job:
+                        connection.send(("begins",))
+                    _limit_memory(ready.limits.memory_bytes, usual)
+                    answer: tuple[Any, ...] = ("done", ready.run())
             except Exception as error:  # noqa: BLE001 - sent to the parent, which handles it
                 answer = ("raised", _picklable(error), traceback.format_exc())
             _limit_memory(None, usual)
