@@ -135,7 +135,7 @@ class _Build:
         try:
             return self._run_in_pool()
         finally:
-            self._workspace.nodes.unlink(missing_ok=True)
+            self._workspace.remove_node_tokens()
 
     def _run_in_pool(self) -> BuildReport:
         with self._pool:
