@@ -166,6 +166,12 @@ def test_what_may_pass_is_asked_again(client_of, name):
     assert len(server.requests) > 1 or "stall" in name
 
 
+def test_the_name_of_an_object_is_no_sign_of_a_failure(client_of):
+    client, _ = client_of(lambda request, number: Answer())
+    error = error_of(lambda: client.get("ConnectionRefused TimedOut InvalidCertificate()", max_bytes=1))
+    assert ": the connection broke; gave up" in str(error)
+
+
 def test_a_wrong_answer_among_other_failures_does_not_end_the_attempts(client_of):
     answers = [Answer(), Answer(), answer(200, b"x" * 100, HEADERS), Answer(), part()]
     policy = RetryPolicy(max_seconds=20, first_wait_seconds=0.01)
