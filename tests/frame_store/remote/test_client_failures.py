@@ -355,6 +355,8 @@ def test_the_environment_sets_how_long_requests_are_tried(monkeypatch):
             ValueError, match=f"FRAME_CACHE_RETRY_SECONDS must be a number of seconds.*{wrong}"
         ):
             ObjectClient(url)
+    with pytest.raises(ValueError, match="stall_seconds must be a number of seconds from 0 on, not -1"):
+        RetryPolicy(stall_seconds=-1)
 
 
 def test_an_interrupt_shows_no_error_of_obstore(client_of):
