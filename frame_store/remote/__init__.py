@@ -6,11 +6,13 @@ from frame_store.remote.download import Downloaded, WantedObject, download_objec
 from frame_store.remote.folder import BoundedFolder, HeldFile
 from frame_store.remote.mirror import Mirror, MirroredFile
 from frame_store.remote.retries import RetryPolicy
+from frame_store.remote.shards import FolderWarning, ShardFeed, ShardFolder, ShardObject
 from frame_store.remote.url import RemoteUrl, is_url
 
 __all__ = [
     "BoundedFolder",
     "Downloaded",
+    "FolderWarning",
     "HeldFile",
     "Mirror",
     "MirroredFile",
@@ -19,6 +21,9 @@ __all__ = [
     "RemoteObject",
     "RemoteUrl",
     "RetryPolicy",
+    "ShardFeed",
+    "ShardFolder",
+    "ShardObject",
     "WantedObject",
     "default_folder",
     "download_objects",
