@@ -22,6 +22,8 @@ class JobLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Wall-clock time: a process that has not answered by then is killed, which gives `JobDied`."""
     memory_bytes: int | None = None
     """The process's data (Linux: RLIMIT_DATA). Allocating more fails, mostly with a MemoryError."""
+    num_gpus: int = 0
+    """GPUs that the job has for itself in a cluster: 0 or 1. One machine's own processes share its GPU."""
 
 
 class RunnableJob(Protocol):

@@ -70,17 +70,19 @@ class SampleJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """
         job = self.job
         started = time.perf_counter()
+        folder = job.spill
+        assert isinstance(folder, Path)  # samples are measured on disk
         receipt = job.run()
         seconds_decode = time.perf_counter() - started
-        spill = UnitSpill(job.spill, job.spill_name)
+        spill = UnitSpill(folder, job.spill_name)
         receipt_bytes = spill.num_receipt_bytes
         num_frames_decoded = receipt.num_frames_decoded
         if not len(receipt.kept_rows):
             spill.remove()
             job = _every_frame_of_a_few_packets(job)
             receipt = job.run()
-            spill = UnitSpill(job.spill, job.spill_name)
-        shard = job.spill / f"{job.spill_name}.shard"
+            spill = UnitSpill(folder, job.spill_name)
+        shard = folder / f"{job.spill_name}.shard"
         try:
             started = time.perf_counter()
             rows = receipt.kept_rows[: _most_frames_of_a_shard(job.config)]

@@ -106,9 +106,21 @@ class BuildSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = None
     seed: Annotated[int | None, Setting(help="Seed of the shuffled layout.")] = None
     workers: Annotated[
-        int | None, Setting(help="Decoder processes.", default="the CPUs this process may use")
+        int | None,
+        Setting(
+            help="Decoder processes; with a cluster, the most that run at once.",
+            default="the CPUs this process may use, or all of the cluster",
+        ),
     ] = None
     device: Annotated[DeviceName | None, Setting(help="What decodes.")] = None
+    executor: Annotated[
+        str | None,
+        Setting(
+            help="What runs the jobs: processes of this machine, or a Ray cluster.",
+            takes="'local', 'ray', 'ray:local' or 'ray:HOST:PORT'",
+            metavar="local|ray[:ADDRESS]",
+        ),
+    ] = None
     on_error: Annotated[
         ErrorPolicy | None,
         Setting(help="Stop at a video that is not whole, or store what decodes and exit 1."),
@@ -141,6 +153,7 @@ class BuildSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return BuildSettings(
             workers=self.workers,
             device=self.device,
+            executor=self.executor,
             on_error=self.on_error,
             stage=self.stage,
             stage_bytes=self.stage_bytes,

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from cache_builder.errors import ConfigError
+from cache_builder.executors import LOCAL, read_executor
 from cache_builder.setting_names import NOTHING, SettingError, setting_values
 from cache_builder.settings.build_settings import (
     SETTINGS,
@@ -43,6 +44,10 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     on_error: ErrorPolicy = "fail"
     device: DeviceName = "cpu"
     """What decodes. Each video is tried on the GPU first; which ones it decodes is part of the cache's identity."""
+    executor: str = LOCAL
+    """What runs the jobs; see `read_executor`."""
+    most_in_cluster: int | None = None
+    """The most jobs that run at once in a cluster; None: as many as it has CPUs."""
     depth_pixel: PixelName = "gray16"
     """What is stored of a camera that a data set marks as depth. Each camera's configuration has it."""
     stage: str | None = None
@@ -51,9 +56,10 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The most that it holds; None for the default of `StageSettings`."""
 
     def __post_init__(self) -> None:
-        """Refuse fewer than one worker."""
+        """Refuse fewer than one worker, and an executor that is none."""
         if self.workers < 1:
             raise SettingError(f"{{--workers}} must be at least 1, found {self.workers}")
+        read_executor(self.executor)
 
     @property
     def of_stage(self) -> StageSettings:
@@ -169,7 +175,8 @@ def resolve(settings: BuildSettings) -> tuple[BuildConfig, RunOptions]:
             )
         if given.get("stage") == "":
             raise SettingError("{--stage} is an empty path")
-        return config, RunOptions(**{**_of(given, *RunOptions.__struct_fields__), **of_depth, **of_stage})
+        of_run = {**_of(given, *RunOptions.__struct_fields__), **of_depth, **of_stage}
+        return config, RunOptions(**of_run, most_in_cluster=given.get("workers"))
     except SettingError as error:
         raise ConfigError(error.marked_text) from error
 

@@ -12,7 +12,6 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -22,13 +21,13 @@ from cache_builder.errors import MachineError, UnitNotIndependentError, VideoErr
 from cache_builder.executors import Executor, JobDied, JobDone, JobRaised, Outcome
 from cache_builder.findings import DecodedVideo, UnitReceipt, output_pts_seconds
 from cache_builder.gpu import DecoderChoice
-from cache_builder.jobs import UnitJob, empty_receipt
+from cache_builder.jobs import SpillPlace, UnitJob, empty_receipt
 from cache_builder.plan import DecodeUnit, claimed_frames, claimed_seconds, kept_of_file, plan_units
 from cache_builder.settings import BuildConfig, ErrorPolicy
 from cache_builder.sources import EpisodeSpan, SourceVideo
 from cache_builder.video.decode import first_wrong_edge, sorted_packet_pts
 from cache_builder.video.scan import VideoScan
-from frame_store.errors import CudaError
+from frame_store.errors import CudaError, ObjectStoreError
 
 UnitPool = Executor[UnitJob, UnitReceipt]
 
@@ -50,7 +49,7 @@ class DecodeStage:
         pool: UnitPool,
         *,
         files: Sequence[SourceVideo],
-        spill: Path,
+        spill: SpillPlace,
         scans: Sequence[VideoScan | VideoError],
         decoders: DecoderChoice,
         configs: Sequence[BuildConfig],
@@ -129,7 +128,7 @@ class DecodeStage:
             del self._jobs[unit.video_id]
             if self._on_error == "fail":
                 raise VideosNotWholeError([str(outcome.error)]) from outcome.error
-        elif isinstance(outcome.error, OSError | MemoryError | CudaError):
+        elif isinstance(outcome.error, OSError | MemoryError | CudaError | ObjectStoreError):
             path = outcome.job.scan.facts.path
             raise MachineError(
                 f"decoding {path!r}: {outcome.error}; the same command resumes"

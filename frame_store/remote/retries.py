@@ -1,53 +1,80 @@
-"""Which failures of an object store are tried again, how often, and what is said of the others."""
+"""How often, and for how long, a request to an object store is tried again."""
 
+import math
+import os
 import random
-import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final, TypeVar
 
-from frame_store.errors import (
-    ObjectAccessError,
-    ObjectChangedError,
-    ObjectMissingError,
-    ObjectStoreError,
-)
+from frame_store.remote.failures import Passing, classified, forget_context
 from frame_store.shared import counted
 
 Result = TypeVar("Result")
+RETRY_SECONDS_VARIABLE: Final = "FRAME_CACHE_RETRY_SECONDS"
+_SLOW_DOWN_STEPS: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How long a request is tried. The waits double, and each is drawn between half of it and all of it (jitter)."""
+    """How long a request is tried. The waits double, and each is drawn between half of it and all of it (jitter).
+
+    Raises:
+        ValueError: a number of seconds is negative or not finite.
+    """
 
     max_seconds: float = 90.0
-    """From the first attempt; no attempt begins after it."""
+    """From the first failure on; no attempt begins after it. 0: no request is tried again."""
     first_wait_seconds: float = 0.1
     longest_wait_seconds: float = 5.0
     connect_seconds: float = 5.0
     """Of each attempt: to connect."""
     stall_seconds: float = 15.0
-    """Of each attempt: without any byte."""
+    """Of each attempt to read: without any byte."""
     attempt_seconds: float = 60.0
-    """Of each attempt: in all."""
+    """Of each attempt: in all, for up to 4 MiB; twice as long for each doubling of that."""
 
-    def wait_seconds(self, attempt: int) -> float:
-        """How long to wait after attempt number `attempt`, from 1 on."""
-        longest = min(self.longest_wait_seconds, self.first_wait_seconds * 2.0 ** min(attempt - 1, 30))
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if not math.isfinite(value) or value < 0:
+                raise ValueError(f"{each.name} must be a number of seconds from 0 on, not {value!r}")
+
+    @classmethod
+    def of_environment(cls) -> "RetryPolicy":
+        """The policy of this process: FRAME_CACHE_RETRY_SECONDS is its `max_seconds`.
+
+        Raises:
+            ValueError: the variable has no number of seconds.
+        """
+        text = os.environ.get(RETRY_SECONDS_VARIABLE, "").strip()
+        if not text:
+            return cls()
+        try:
+            return cls(max_seconds=float(text))
+        except ValueError:
+            raise ValueError(
+                f"{RETRY_SECONDS_VARIABLE} must be a number of seconds from 0 on, not {text!r}"
+            ) from None
+
+    def wait_seconds(self, attempt: int, *, is_slow_down: bool = False) -> float:
+        """How long to wait after attempt number `attempt`, from 1 on. A store that asks for it is given more time."""
+        doublings = min(attempt - 1 + (_SLOW_DOWN_STEPS if is_slow_down else 0), 30)
+        longest = min(self.longest_wait_seconds, self.first_wait_seconds * 2.0**doublings)
         return longest * random.uniform(0.5, 1.0)
 
 
-class TruncatedError(Exception):
-    """Fewer bytes came than were asked for."""
+def with_retries(
+    call: Callable[[], Result],
+    *,
+    what: Callable[[], str],
+    policy: RetryPolicy,
+    on_break: Callable[[], None] = lambda: None,
+) -> Result:
+    """Call until it succeeds, fails for good, or the time is over.
 
-
-_STATUS: Final = re.compile(r"(?:status(?: code)?:? |HTTP )\(?(\d{3})\b")
-
-
-def with_retries(call: Callable[[], Result], *, what: str, policy: RetryPolicy) -> Result:
-    """Call until it succeeds, fails for good, or the time is over. `what` names object and range for the error.
+    `what` names object and range for the error. `on_break` is called when connections made before are of no use.
 
     Raises:
         ObjectMissingError: the store has no such object, or none at this range (404, 416).
@@ -56,82 +83,35 @@ def with_retries(call: Callable[[], Result], *, what: str, policy: RetryPolicy) 
         FileExistsError: the object was to be created, and is there.
         ObjectStoreError: the store cannot be reached, or keeps failing.
     """
-    began, attempt = time.monotonic(), 0
+    began, attempt, in_a_row = time.monotonic(), 0, 0
+    first_failed: float | None = None
+    last = ""
     while True:
         attempt += 1
         try:
-            return call()
-        except Exception as error:
-            failure = classified(error, what=what)
-            if failure is None:
-                raise
-        if not isinstance(failure, str):
-            raise failure from None  # the text of obstore's error has hosts, and may have signed URLs
-        wait = policy.wait_seconds(attempt)
-        if time.monotonic() - began + wait > policy.max_seconds:
-            seconds = time.monotonic() - began
-            raise ObjectStoreError(
-                f"{what}: {failure}; gave up after {counted(attempt, 'attempt')} in {seconds:.0f} s; "
-                "the same command goes on where it stopped"
-            ) from None
+            try:
+                return call()
+            except BaseException as error:
+                failure = classified(error, what=what())
+                if failure is None:
+                    raise
+        except BaseException as raised:
+            forget_context(raised)  # Ctrl-C is told once a request is over, and may come upon its error
+            raise
+        # Outside of `except`, so that the error has no context: the text of obstore's has hosts and signed URLs.
+        if not isinstance(failure, Passing):
+            raise failure
+        now = time.monotonic()
+        first_failed = now if first_failed is None else first_failed
+        in_a_row = in_a_row + 1 if failure.text == last else 1
+        last = failure.text
+        wait = policy.wait_seconds(attempt, is_slow_down=failure.is_slow_down)
+        is_final = failure.max_attempts is not None and in_a_row >= failure.max_attempts
+        if is_final or now - first_failed + wait > policy.max_seconds:
+            raise failure.final(
+                f"{what()}: {failure.text}; gave up after {counted(attempt, 'attempt')} in "
+                f"{now - began:.0f} s"
+            )
+        if failure.is_break:
+            on_break()
         time.sleep(wait)
-
-
-def classified(error: Exception, *, what: str) -> "str | Exception | None":  # noqa: PLR0911
-    """A text for a failure that may pass; an error of ours for one that does not; None for no failure of a store."""
-    if isinstance(error, TruncatedError):
-        return str(error)
-    from obstore import exceptions as of_obstore
-
-    if isinstance(error, of_obstore.NotFoundError | FileNotFoundError):
-        return ObjectMissingError(f"{what}: is not there (404)")
-    if isinstance(error, of_obstore.AlreadyExistsError):
-        return FileExistsError(f"{what}: is there already")
-    if isinstance(error, of_obstore.PreconditionError):
-        return ObjectChangedError(f"{what}: is another object than it was (412); it was replaced meanwhile")
-    if isinstance(
-        error, of_obstore.PermissionDeniedError | of_obstore.UnauthenticatedError | PermissionError
-    ):
-        return _access_error(what, error)
-    if not isinstance(error, of_obstore.BaseError | OSError):
-        return None
-    return _by_status(str(error), what)
-
-
-def _by_status(text: str, what: str) -> "str | Exception":  # noqa: PLR0911
-    found = _STATUS.search(text)
-    status = int(found[1]) if found else None
-    if status == 416:
-        return ObjectMissingError(
-            f"{what}: the object ends before this range (416); it was replaced by a shorter one"
-        )
-    if status in {401, 403}:
-        return _access_error(what, Exception(text))
-    if status is not None and 400 <= status < 500 and status not in {408, 409, 425, 429}:
-        if "Expired" in text:
-            return _access_error(what, Exception(text))
-        return ObjectStoreError(f"{what}: the store refuses the request (HTTP {status})")
-    if status is not None:
-        return f"the store answers HTTP {status}{' (slow down)' if status in {429, 503} else ''}"
-    lowered = text.lower()
-    for sign, meaning in (
-        ("connection refused", "connection refused"),
-        ("dns error", "the name of the store is not known to this machine"),
-        ("timed out", "timed out"),
-        ("timeout", "timed out"),
-        ("missing", "credentials or region are missing"),
-        ("credential", "no credentials could be had"),
-    ):
-        if sign in lowered:
-            return meaning
-    return "the connection broke"
-
-
-def _access_error(what: str, error: Exception) -> ObjectAccessError:
-    expired = (
-        "the credentials have expired" if "xpired" in str(error) else "the store refuses the credentials"
-    )
-    return ObjectAccessError(
-        f"{what}: {expired} (HTTP 401 or 403); give those that may do this, as the environment has them "
-        "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, or a profile)"
-    )

@@ -2,15 +2,18 @@
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, cast, get_args
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from frame_store.shared import without_controls
 
 Scheme: TypeAlias = Literal["s3", "gs", "az", "http", "https"]
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _WEB: Final = ("http", "https")
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def is_url(place: object) -> bool:
@@ -43,8 +46,10 @@ class RemoteUrl:
             return place
         text = os.fspath(place)
         if not is_url(text):
-            raise ValueError(f"{without_controls(text)!r} is no URL such as s3://bucket/folder")
-        parts = urlsplit(text)
+            raise ValueError("this is no URL such as s3://bucket/folder")
+        if _CONTROLS.search(text):
+            raise ValueError(f"{text.partition(':')[0]}://…: the URL has control characters")
+        parts = _split(text)
         if parts.scheme not in get_args(Scheme):
             raise ValueError(
                 f"{without_controls(parts.scheme)}: this kind of URL is not known; known are "
@@ -52,11 +57,12 @@ class RemoteUrl:
             )
         scheme = cast("Scheme", parts.scheme)
         _refuse_secrets(parts, scheme)
-        segments = [segment for segment in parts.path.split("/") if segment]
-        if not parts.netloc or any(segment in {".", ".."} for segment in segments):
-            raise ValueError(
-                f"the URL names no {'host' if scheme in _WEB else 'bucket'}, or has '.' or '..' in it"
-            )
+        path = unquote(parts.path) if scheme in _WEB else parts.path
+        segments = [segment for segment in path.split("/") if segment]
+        if not (parts.netloc if scheme in _WEB else _BUCKET.fullmatch(parts.netloc)):
+            raise ValueError(f"{scheme}://…: the URL names no {'host' if scheme in _WEB else 'bucket'}")
+        if any(segment in {".", ".."} for segment in segments) or _CONTROLS.search(path):
+            raise ValueError(f"{scheme}://…: the URL has '.', '..' or control characters between its slashes")
         return cls(scheme=scheme, root=parts.netloc, path="/".join(segments))
 
     @property
@@ -103,6 +109,14 @@ class RemoteUrl:
 
     def __repr__(self) -> str:
         return f"RemoteUrl({self.text!r})"
+
+
+def _split(text: str) -> SplitResult:
+    with suppress(ValueError):  # its text may have the host
+        parts = urlsplit(text)
+        if parts.port != 0:
+            return parts
+    raise ValueError(f"{text.partition(':')[0]}://…: this is no URL: its host or its port cannot be read")
 
 
 def _refuse_secrets(parts: SplitResult, scheme: str) -> None:

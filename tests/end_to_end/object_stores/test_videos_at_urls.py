@@ -92,7 +92,7 @@ def test_an_object_replaced_between_scan_and_decode(folder, url, tmp_path):
         stage = {"stage": tmp_path / "stage", "stage_bytes": _size(folder / "day 1/02.mp4")}
         with pytest.raises(VideosNotWholeError, match=r"day 1/00\.mp4: s3://.*day 1/00\.mp4.*\(412\)"):
             build_cache(url, tmp_path / "c", workers=1, size=64, **stage)
-    build_cache(url, tmp_path / "c", **SETTINGS)  # resumes, with the video as it is now
+    build_cache(url, tmp_path / "c", overwrite=True, **SETTINGS)  # the video as it is now
     client.put_file("day 1/00.mp4", folder / "day 1/00.mp4")
     result = run(url, "--append", "--out", tmp_path / "c", *SMALL)
     assert result.exit_code == 2 and "00.mp4: " in result.stderr and "recorded" in result.stderr
