@@ -106,7 +106,7 @@ def test_work_that_is_done_is_not_done_again(in_process, simple_folder, bucket_f
     assert not [key for key in put if "/shards/" in key]
 
 
-def test_shards_that_were_changed_or_lost_are_put_again(
+def test_what_was_changed_or_lost_is_made_again(
     in_process, simple_folder, tmp_path, bucket_folder, monkeypatch
 ):
     build(simple_folder, tmp_path / "local")
@@ -119,6 +119,9 @@ def test_shards_that_were_changed_or_lost_are_put_again(
     changed, lost, *_ = cache.objects()
     cache.put(changed.key, bytes(changed.num_bytes))
     cache.delete([lost.key])
+    spill = ObjectClient(RemoteUrl.of(f"{url}.building/spill"))
+    for frames in [found.key for found in spill.objects() if found.key.endswith(".frames")]:
+        spill.put(frames, b"cut off")
     build(simple_folder, RemoteUrl.of(url))
     assert objects_at(url) == files_at(tmp_path / "local")
 
@@ -128,11 +131,13 @@ def test_jobs_of_a_machine_without_the_folders_of_the_build(
 ):
     build(simple_folder, tmp_path / "local")
     elsewhere, submit = tmp_path / "nowhere", InProcessPool.submit
+    (tmp_path / "plan").mkdir()
+    (tmp_path / "plan" / "sha256").write_text("of another plan")
 
     def submit_elsewhere(pool, job):
         if isinstance(job, ShardJob):
             objects = replace(job.places.objects, work=elsewhere)
-            job = replace(job, places=replace(job.places, plan=elsewhere, objects=objects))
+            job = replace(job, places=replace(job.places, plan=tmp_path / "plan", objects=objects))
         submit(pool, job)
 
     monkeypatch.setattr(InProcessPool, "submit", submit_elsewhere)
