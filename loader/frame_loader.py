@@ -39,7 +39,7 @@ from loader.gpu import (
     chosen_jpeg_decoder,
 )
 from loader.lookahead import Prefetcher, batches_on_their_way, check_lookahead, read_sources_with_lookahead
-from loader.sampling import BatchOptions, Iteration, LoaderState, takes_options
+from loader.sampling import BatchOptions, Iteration, LoaderState, Place, takes_options
 from loader.store_argument import StoreOrPath, opened_store
 from loader.windows import BatchRequest, plan_windows
 
@@ -321,29 +321,29 @@ class FrameLoader(Generic[Batch]):
             share = self._epochs.slice_from(epoch, first_position)
             planned = self._epochs.requests(epoch, first_position=first_position)
             # If the caller stops early, Python closes this generator, which closes the inner one.
-            with closing(read(planned, epoch, num_batches=len(share))) as batches:
+            with closing(read(planned, iteration.began, num_batches=len(share))) as batches:
                 for step in range(len(share)):
                     # No name in this frame holds the batch: its memory may be used again once the caller drops it.
-                    yield cast(
-                        "Batch", _handed_out(next(batches), iteration, position=share.position_after(step))
-                    )
+                    position = share.position_after(step)
+                    yield cast("Batch", _handed_out(next(batches), iteration, position=position))
 
     def _read_one_by_one(
-        self, planned: Iterator[BatchRequest], epoch: int, *, num_batches: int
+        self, planned: Iterator[BatchRequest], began: Place, *, num_batches: int
     ) -> Generator[ReadBatch]:
-        reader, prefetcher = self._reader(), Prefetcher(self._sources)
+        reader, coming = self._reader(), partial(self._epochs.requests_to_come, *began)
 
         def reads() -> Iterator[Callable[[], ReadBatch]]:
             for request in planned:
                 prefetcher.announce(request)
-                yield partial(reader.read, request, epoch=epoch)
+                yield partial(reader.read, request, epoch=began.epoch)
 
-        return read_in_order(
-            reads(), num_batches=num_batches, num_threads=self._num_threads, read_ahead=self._read_ahead
-        )
+        with Prefetcher(self._sources, coming, num_in_flight=self._read_ahead + 1) as prefetcher:
+            yield from read_in_order(
+                reads(), num_batches=num_batches, num_threads=self._num_threads, read_ahead=self._read_ahead
+            )
 
     def _decode_ahead(
-        self, planned: Iterator[BatchRequest], epoch: int, *, num_batches: int
+        self, planned: Iterator[BatchRequest], began: Place, *, num_batches: int
     ) -> Generator[ReadBatch]:
         reader = self._reader()
         decoded = read_sources_with_lookahead(
@@ -358,7 +358,7 @@ class FrameLoader(Generic[Batch]):
 
         def complete_next() -> ReadBatch:
             request, pixels = next(decoded)
-            return reader.complete(request, pixels, epoch=epoch)
+            return reader.complete(request, pixels, epoch=began.epoch)
 
         # One thread, beside those that decode, takes the decoded batches in their order and augments them. It works on
         # the next batch while the caller works on the one before.

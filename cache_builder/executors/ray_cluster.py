@@ -21,9 +21,10 @@ _OBJECT_STORE_BYTES: Final = 100 << 20
 """Of a cluster that is started: jobs and results are small, and videos and frames lie on disk."""
 _SECONDS_TO_ANSWER: Final = 10.0
 _SECONDS_BETWEEN_LOOKS: Final = 2.0
-_QUIET: Final = {
+_SURROUNDINGS: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to anybody
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # else a cluster that ends prints addresses
+    "RAY_worker_niceness": "0",  # like the processes of a local build
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the way of coming versions, without a warning of it
 }
 _QUIET_AT_IMPORT: Final = {"RAY_DEDUP_LOGS_SKIP_REGEX": "."}
@@ -159,7 +160,7 @@ def _init(ray: Any, options: dict[str, Any], *, what: str) -> None:  # noqa: ANN
         with (
             warnings.catch_warnings(),
             _signals_kept(),
-            _environment({**_QUIET, _ADDRESS_VARIABLE: None}),
+            _environment({**_SURROUNDINGS, _ADDRESS_VARIABLE: None}),
             _stderr_silenced(),
         ):
             warnings.simplefilter("ignore")

@@ -144,7 +144,10 @@ class StagedObject:
 
     def _download_part(self, descriptor: int, start: int) -> None:
         num_bytes = min(PART_BYTES, self.num_bytes - start)
-        data = self.client.get_range(self.key, start, num_bytes, e_tag=self.e_tag)
+        if num_bytes == self.num_bytes:  # some web servers know no ranges
+            data = memoryview(self.client.get(self.key, max_bytes=num_bytes, e_tag=self.e_tag))
+        else:
+            data = self.client.get_range(self.key, start, num_bytes, e_tag=self.e_tag)
         while data:
             written = os.pwrite(descriptor, data, start)
             data, start = data[written:], start + written

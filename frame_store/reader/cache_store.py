@@ -1,7 +1,7 @@
 """Frames out of a cache. `index.npy` has the place of each payload, so one reader serves tar and Zarr."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Literal, Self, get_args
 
@@ -31,7 +31,7 @@ from frame_store.reader.places import places_of
 from frame_store.reader.remote import FRAMES_AHEAD, RemoteShards, remote_cache, remote_tree
 from frame_store.reader.source_files import SourceFiles
 from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
-from frame_store.remote import RemoteCache, RemoteUrl
+from frame_store.remote import RemoteCache, RemoteUrl, ShardFeed
 from frame_store.shared import counted, flag, user_path, without_controls
 from frame_store.source_order import Int64s, SourceOrder
 from frame_store.video_table import VideoTable
@@ -339,6 +339,13 @@ class CacheStore(FrameSequence):
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         return self._shards().prefetch(ids, lambda some: places_of(some, self._index.rows(some)))
+
+    def feed(self, upcoming: Iterator[npt.NDArray[np.int64]], *, num_in_flight: int) -> ShardFeed | None:
+        """See `FetchesShards`; None for a cache on a disk, and where no `folder_bytes` are given."""
+        opened = self._shards()
+        return (
+            opened.feed(upcoming, num_in_flight=num_in_flight) if isinstance(opened, RemoteShards) else None
+        )
 
     def read_payload(self, frame_id: int) -> bytes:
         """Encoded bytes of one frame, without tar and npy headers. Raises as `read_encoded` does."""

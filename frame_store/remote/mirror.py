@@ -125,6 +125,7 @@ class Mirror:
         """Write the object into an open file; the SHA-256, hex, of what the file then has."""
         if file.num_bytes is None:
             content = self._client.get(file.name, max_bytes=_MAX_UNSIZED_BYTES)
+            self._remove_beside(file)
             os.ftruncate(number, len(content))
             _write(number, memoryview(content), 0)
             return hashlib.sha256(content).hexdigest()
@@ -145,6 +146,17 @@ class Mirror:
         with os.fdopen(os.dup(number), "rb") as written:
             written.seek(0)
             return hashlib.file_digest(written, "sha256").hexdigest()
+
+    def _remove_beside(self, file: MirroredFile) -> None:
+        """Remove what was listed by a file of that name with other content: a cache was built anew in the same place.
+
+        Its files may have the sizes of the new ones, and nothing but their sizes is looked at.
+        """
+        target = self.path / file.name
+        if target.exists():
+            for path in target.parent.iterdir():
+                if path.is_file() and path.suffix != ".part" and path != target:
+                    path.unlink(missing_ok=True)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -50,15 +50,22 @@ def look_into_url(
 
 
 _NO_FOLDERS = (
-    "no such object; a web server has no list of its objects, so that a folder there is no source: give the URL of a "
-    "video, or a list of such URLs"
+    "no video and no list of videos; a web server has no list of its objects, so that a folder there is no source: give"
+    " the URL of a video, or a list of such URLs"
 )
 
 
 def _list_at(url: RemoteUrl, found: RemoteObject, stage: Callable[[], Stage]) -> SourceContents:
     client = client_of_root(url)
-    head = client.get_range(url.path, 0, min(HEAD_BYTES, found.num_bytes)) if found.num_bytes else b""
-    if not is_text(bytes(head)):
+    is_short = found.num_bytes <= HEAD_BYTES  # read at once: some web servers know no ranges
+    data = (
+        client.get(url.path, max_bytes=HEAD_BYTES)
+        if is_short
+        else bytes(client.get_range(url.path, 0, HEAD_BYTES))
+    )
+    if not url.is_writable and data.lstrip().startswith(b"<"):  # a page, such as one that lists a folder
+        raise InputFolderError(url.text, _NO_FOLDERS)
+    if not is_text(data):
         raise InputFolderError(
             url.text,
             "is neither a folder nor an object with the extension of a video, nor text that lists videos; "
@@ -66,7 +73,8 @@ def _list_at(url: RemoteUrl, found: RemoteObject, stage: Callable[[], Stage]) ->
         )
     if found.num_bytes > MAX_LIST_BYTES:
         raise InputFolderError(url.text, f"is over {MAX_LIST_BYTES} bytes, too long for a list of videos")
-    data = client.get(url.path, max_bytes=MAX_LIST_BYTES)
+    if not is_short:
+        data = client.get(url.path, max_bytes=MAX_LIST_BYTES)
     return look_into_url_list([*texts_in(data)], name=url.text, base=parent_of(url), stage=stage)
 
 

@@ -19,7 +19,7 @@ from frame_store.reader.places import Place, at_byte, places_of
 from frame_store.reader.remote.announced import AnnouncedRanges
 from frame_store.reader.remote.ranges import FrameRange, ranges_of
 from frame_store.reader.remote.request_threads import RequestThreads
-from frame_store.remote import HeldFile, RemoteCache
+from frame_store.remote import HeldFile, RemoteCache, ShardFeed, ShardFolder, ShardObject
 from frame_store.shared import without_controls
 
 REQUESTS_AT_ONCE: Final = 128
@@ -44,13 +44,21 @@ class RemoteShards:
         self._keys = [
             f"{each.folder}/{shard.name}" for each in tree.generations for shard in each.generation.shards
         ]
-        self._names = [remote.name_in_folder(key) for key in self._keys] if remote.folder is not None else []
+        self._in_folder = _shard_folder(tree, remote, self._keys)
         self._threads = RequestThreads(REQUESTS_AT_ONCE)
         self._announced = AnnouncedRanges(MAX_ANNOUNCED_BYTES)
 
     def close(self) -> None:
         """End the threads, and drop what was announced. The object is not used again."""
+        if self._in_folder is not None:
+            self._in_folder.close()
         self._threads.close()
+
+    def feed(self, upcoming: Iterator[npt.NDArray[np.int64]], *, num_in_flight: int) -> ShardFeed | None:
+        """Download the shards that coming batches want; None where no folder keeps any. See `ShardFolder.feed`."""
+        return (
+            None if self._in_folder is None else self._in_folder.feed(upcoming, num_in_flight=num_in_flight)
+        )
 
     def read(
         self, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames, decode_into: DecodeInto
@@ -90,7 +98,14 @@ class RemoteShards:
     def prefetch(
         self, ids: npt.NDArray[np.int64], places_of_ids: Callable[[npt.NDArray[np.int64]], list[Place]]
     ) -> bool:
-        """Ask for the payloads of frames that will be read soon, as far as there is room. True: they take time."""
+        """Ask for the payloads of frames that will be read soon, as far as there is room. True: they take time.
+
+        Frames of shards that are in the folder, or come there, are not asked for.
+        """
+        if self._in_folder is not None:
+            ids = self._in_folder.not_expected(ids)
+            if not len(ids):
+                return True
         # Damage of the index is raised by `read_frames`, for the batch that it belongs to.
         with suppress(StoreDamagedError):
             unknown = self._announced.unknown(places_of_ids(np.unique(ids)))
@@ -167,8 +182,8 @@ class RemoteShards:
         )
         if is_right:
             return memoryview(payload)
-        if self._remote.folder is not None:
-            self._remote.folder.condemn(self._names[place.shard_id])
+        if self._in_folder is not None:
+            self._in_folder.condemn(place.shard_id)
         return self._asked_for(place)
 
     def _asked_for(self, place: Place) -> memoryview:
@@ -178,16 +193,15 @@ class RemoteShards:
 
     @contextmanager
     def _held_shards(self, places: Sequence[Place]) -> Iterator[Mapping[int, HeldFile]]:
-        """The shards of these places that lie in the folder, held meanwhile."""
-        folder = self._remote.folder
+        """The shards of these places that lie in the folder, held meanwhile. Waits for those that come there."""
+        in_folder = self._in_folder
         with ExitStack() as stack:
             held = {}
-            for shard_id in dict.fromkeys(place.shard_id for place in places):
-                if folder is None:
-                    break
-                file = folder.held(self._names[shard_id])
-                if file is not None:
-                    held[shard_id] = stack.enter_context(file)
+            if in_folder is not None:
+                for shard_id in dict.fromkeys(place.shard_id for place in places):
+                    file = in_folder.held(shard_id)
+                    if file is not None:
+                        held[shard_id] = stack.enter_context(file)
             yield held
 
     def fetch_range(self, shard_id: int, start: int, num_bytes: int) -> memoryview:
@@ -208,3 +222,18 @@ def _once_each(places: list[Place]) -> list[Place]:
         for number, place in enumerate(places)
         if not number or place.frame_id != places[number - 1].frame_id
     ]
+
+
+def _shard_folder(tree: CacheTree, remote: RemoteCache, keys: Sequence[str]) -> ShardFolder | None:
+    if remote.folder is None:
+        return None
+    shards = [shard for each in tree.generations for shard in each.generation.shards]
+    return ShardFolder(
+        remote.client,
+        remote.folder,
+        [
+            ShardObject(key=key, name=remote.name_in_folder(key), num_bytes=shard.num_bytes)
+            for key, shard in zip(keys, shards, strict=True)
+        ],
+        num_frames=np.array([shard.num_frames for shard in shards], np.int64),
+    )

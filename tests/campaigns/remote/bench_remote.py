@@ -33,7 +33,7 @@ from tests.campaigns.remote.slow_store import SlowStore, measured, slow_store, w
 PEERS_SCRIPT = Path(__file__).with_name("peers.py")
 OURS = [sys.executable, "-m", "tests.campaigns.remote.ours"]
 LIMIT_SECONDS = 100
-NUM_FRAMES, NUM_FRAMES_QUICK = 48_000, 8_000
+NUM_FRAMES, NUM_FRAMES_QUICK = 48_000, 16_000
 FRAMES_OF_TRAINING = 24_000
 FRAMES_OF_RANGES = 12_000
 
@@ -65,7 +65,7 @@ class Bench:
         sizes = [path.stat().st_size for path in cache.glob("gen-*/shards/*.tar")]
         self.cache_bytes = sum(sizes)
         self.num_frames = NUM_FRAMES_QUICK if options.quick else NUM_FRAMES
-        self.folder_bytes = max(self.cache_bytes // 3, 2 * max(sizes))
+        self.folder_bytes = max(self.cache_bytes // 3, 6 * max(sizes))
         self.environment = {**os.environ, **store.environment}
         self.found: dict[str, list[dict[str, float]]] = {}
 
@@ -218,7 +218,7 @@ def parsed() -> Any:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--peers", help="interpreter of an environment with MosaicML Streaming and LitData")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--quick", action="store_true", help="8,000 frames, one round")
+    parser.add_argument("--quick", action="store_true", help="16,000 frames, one round")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 3)
     return options

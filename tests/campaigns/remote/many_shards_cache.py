@@ -237,6 +237,9 @@ def _handler(folder: Path, made_up: MadeUp) -> type[BaseHTTPRequestHandler]:
         def _answer(self, *, with_body: bool) -> None:
             key = self.path.partition("?")[0]
             match, path = shard_key.fullmatch(key), folder / key.removeprefix("/")
+            if key.count("/") < 2:  # a list of the bucket, which this reader may not see
+                self._send(403, {"Content-Length": "0"})
+                return
             if match and int(match[1]) < made_up.num_shards:
                 size = made_up.shard_bytes
             elif ".." not in key and path.is_file():

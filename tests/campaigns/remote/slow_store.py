@@ -4,7 +4,7 @@
 
 It prints the variables by which obstore finds the store, measures the latency and the rate that a connection gets, and
 serves until it is interrupted. `FOLDER/bucket/key` is the object `s3://bucket/key`. Requests are not signed, nothing
-can be written, and LIST answers 404, as does an object that is not there.
+can be written. LIST answers 403, as S3 does to a reader who may not list, and an object that is not there 404.
 
 It needs `apt-get install nginx libnginx-mod-http-lua`; the instance is a private one and listens on loopback alone.
 """
@@ -58,7 +58,7 @@ http {{
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         root {folder};
-        location ~ ^/[^/]*/?$ {{ return 404; }}
+        location ~ ^/[^/]*/?$ {{ return 403; }}
         location / {{
             limit_rate {rate};
             access_by_lua_block {{ ngx.sleep({latency}) }}
