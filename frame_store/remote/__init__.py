@@ -6,6 +6,7 @@ from frame_store.remote.download import Downloaded, WantedObject, download_objec
 from frame_store.remote.folder import BoundedFolder, HeldFile
 from frame_store.remote.listing import RemoteObject
 from frame_store.remote.mirror import Mirror, MirroredFile
+from frame_store.remote.request_threads import RequestThreads
 from frame_store.remote.retries import RetryPolicy
 from frame_store.remote.shards import FolderWarning, ShardFeed, ShardFolder, ShardObject
 from frame_store.remote.url import RemoteUrl, is_url
@@ -21,6 +22,7 @@ __all__ = [
     "RemoteCache",
     "RemoteObject",
     "RemoteUrl",
+    "RequestThreads",
     "RetryPolicy",
     "ShardFeed",
     "ShardFolder",
