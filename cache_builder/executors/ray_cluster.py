@@ -57,7 +57,7 @@ class RayCluster:
                 )
             tell("uses the Ray cluster that this process has joined")
             return cls(ray, leaves=False, is_own=False)
-        found, whence = (address, "the given address") if address is not None else _address_found()
+        found, whence = (address, "at the given address") if address is not None else _address_found()
         is_own = found is None or found == OWN_CLUSTER
         if is_own:
             tell("starts a Ray cluster of its own on this machine, which takes some 10 seconds")
@@ -69,7 +69,7 @@ class RayCluster:
             }
         else:
             assert found is not None
-            tell(f"joins the Ray cluster of {whence}; {{--executor ray:local}} would start one of its own")
+            tell(f"joins the Ray cluster {whence}; `ray:local` would start one of its own")
             _require_answer(found, whence)
             options = {"address": found}
         _init(ray, options, what="start" if is_own else "be joined")
@@ -125,12 +125,12 @@ def _address_found() -> tuple[str | None, str]:
     """The address of a cluster that is there already, and where it stands; None if there is none."""
     given = os.environ.get(_ADDRESS_VARIABLE)
     if given and given != "auto":
-        return given, _ADDRESS_VARIABLE
+        return given, f"at {_ADDRESS_VARIABLE}"
     file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
     with suppress(OSError, UnicodeDecodeError):
         address = file.read_text().strip()
         if address and _answers(address):
-            return address, "`ray start` on this machine"
+            return address, "of `ray start` on this machine"
     if given:
         raise MachineError(f"{_ADDRESS_VARIABLE} is auto, and no Ray cluster runs on this machine")
     return None, ""
@@ -140,7 +140,7 @@ def _require_answer(address: str, whence: str) -> None:
     """Ray itself tries for hours, and prints addresses meanwhile."""
     if not _answers(address):
         raise MachineError(
-            f"no Ray cluster answers at the address of {whence}; start it (`ray start`), or give another one"
+            f"no Ray cluster answers {whence}; start it (`ray start`), or give another address"
         )
 
 
