@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from cache_builder.columns import ColumnsReport, add_columns
     from cache_builder.compaction import CompactionReport, compact_cache
     from cache_builder.content_order import ContentOrderReport, write_content_order
+    from cache_builder.fetching import FetchReport, fetch_cache
     from cache_builder.growing import ForgetReport, forget_videos
     from cache_builder.live import LiveStore, open_videos
     from cache_builder.progress import Progress
@@ -20,6 +21,7 @@ __all__ = [
     "ColumnsReport",
     "CompactionReport",
     "ContentOrderReport",
+    "FetchReport",
     "ForgetReport",
     "LiveStore",
     "Progress",
@@ -27,6 +29,7 @@ __all__ = [
     "build_cache",
     "compact_cache",
     "estimate_build",
+    "fetch_cache",
     "forget_videos",
     "open_videos",
     "write_content_order",
@@ -40,6 +43,7 @@ __getattr__ = lazy_names(
         "cache_builder.columns": ["ColumnsReport", "add_columns"],
         "cache_builder.compaction": ["CompactionReport", "compact_cache"],
         "cache_builder.content_order": ["ContentOrderReport", "write_content_order"],
+        "cache_builder.fetching": ["FetchReport", "fetch_cache"],
         "cache_builder.growing": ["ForgetReport", "forget_videos"],
         "cache_builder.live.store": ["LiveStore"],
         "cache_builder.progress": ["Progress"],

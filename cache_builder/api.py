@@ -12,7 +12,7 @@ from cache_builder.build import estimate_build as run_dry
 from cache_builder.columns import add_columns, read_tables
 from cache_builder.content_order import write_content_order
 from cache_builder.errors import ConfigError
-from cache_builder.growing import AppendRequest, TablesGiven, resolve_for
+from cache_builder.growing import AppendRequest, TablesGiven, refuse_at_url, resolve_for
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.setting_names import NamesSettings, SettingError, as_key_of, as_keyword
 from cache_builder.settings import (
@@ -24,10 +24,11 @@ from cache_builder.settings import (
     checked_settings,
     read_settings,
 )
-from cache_builder.sources import Sources, default_output
+from cache_builder.sources import Place, Sources, default_output
 from cache_builder.video.picture import Resize
 from frame_store.manifest import ChromaSubsampling, EncodingName, Layout
 from frame_store.names import Container, PixelName
+from frame_store.remote import RemoteUrl, is_url
 from frame_store.shared import flag, user_path
 from frame_store.tables import Missing, Table, TableLike
 
@@ -35,9 +36,10 @@ _Made = TypeVar("_Made")
 
 
 def build_cache(
-    videos: Path | str | Sequence[Path | str],
-    out: Path | str | None = None,
+    videos: Place | Sequence[Place],
+    out: Path | str | RemoteUrl | None = None,
     *,
+    scratch: Path | str | RemoteUrl | None = None,
     append: bool = False,
     forget: str | Sequence[str] = (),
     rehash: bool = False,
@@ -62,6 +64,8 @@ def build_cache(
     device: DeviceName | None = None,
     executor: str | None = None,
     on_error: ErrorPolicy | None = None,
+    stage: Path | str | None = None,
+    stage_bytes: int | str | None = None,
     columns: TableLike | Sequence[TableLike] | None = None,
     columns_missing: Missing = "refuse",
     columns_tolerance: float | None = None,
@@ -77,8 +81,10 @@ def build_cache(
 
     Args:
         videos: The folder, searched with its subfolders, one video, a text file that lists videos, or several of these;
-            or a LeRobot v3 data set.
-        out: Path of the cache; None for `DIR.cache` beside the folder. Several sources need it.
+            or a LeRobot v3 data set. Each but the last may be a URL, such as `s3://bucket/folder`.
+        out: Path of the cache, or a URL of an object store such as `s3://bucket/cache`; None for `DIR.cache` beside the
+            folder. Several sources and URLs need it.
+        scratch: Folder or URL for decoded frames and other unfinished work; None for a place beside `out`.
         append: Add the videos that a complete cache at `out` does not have, as a new generation: the ids of its frames
             stay, its videos are not read again, and its own settings are taken. Without a cache, one is built.
         forget: With `append`: path or paths of videos that the cache leaves out from then on, and of which the sources
@@ -113,6 +119,10 @@ def build_cache(
             `ray start` on this machine gives, else one that the build starts; `ray:local`, one that it starts;
             `ray:HOST:PORT`, that one. None for `local`.
         on_error: `fail` stops at a video that is not whole, `skip` stores the frames that decode; None for `fail`.
+        stage: For videos at URLs: the folder that they are downloaded into while they are read; None for a temporary
+            folder, which is removed when the build has ended well.
+        stage_bytes: The most bytes that this folder holds, a number or text such as `200MB`; None for 10 GB, or 0.8 of
+            the free space where that is less.
         columns: A table (a file, a dict of arrays, a pandas or polars frame, an Arrow table) or several: columns beside
             the frames; see `add_columns`. They are read first, and written into the finished cache.
         columns_missing: `refuse` or `mask`: what becomes of frames and videos without a row; see `add_columns`.
@@ -145,6 +155,9 @@ def build_cache(
     if append and overwrite:
         raise ConfigError("{--append} keeps the cache and {--overwrite} replaces it: give one of them")
     content_order = flag("content_order", content_order, error=ConfigError)
+    refuse_at_url(
+        None if out is None else _place(out), {"columns": columns is not None, "content-order": content_order}
+    )
     if columns is None:
         for name, value, default in (
             ("columns_missing", columns_missing, "refuse"),
@@ -157,6 +170,7 @@ def build_cache(
         arguments,
         overwrite=overwrite,
         growing=growing,
+        scratch=None if scratch is None else _place(scratch),
         content_order=content_order,
         tables=[]
         if columns is None
@@ -168,10 +182,11 @@ def build_cache(
 
 def _build_and_add(
     sources: Sources,
-    output: Path,
+    output: Path | RemoteUrl,
     config: BuildConfig,
     options: RunOptions,
     *,
+    scratch: Path | RemoteUrl | None,
     tables: Sequence[Table],
     missing: Missing,
     tolerance_seconds: float | None,
@@ -194,10 +209,13 @@ def _build_and_add(
         output,
         config,
         options,
+        scratch=scratch,
         overwrite=overwrite,
         append=request,
         progress=progress,
     )
+    if isinstance(output, RemoteUrl):
+        return report
     progress = progress or NoProgress()
     if tables and report.wants_columns:
         added = add_columns(
@@ -216,7 +234,7 @@ def _build_and_add(
 
 
 def estimate_build(
-    videos: Path | str | Sequence[Path | str],
+    videos: Place | Sequence[Place],
     out: Path | str | None = None,
     *,
     append: bool = False,
@@ -247,6 +265,7 @@ def estimate_build(
         VideosNotWholeError: `device` is `cuda`, and the GPU does not decode every video.
         MachineError: disk full, I/O error.
     """
+    refuse_at_url(None if out is None else _place(out), {"dry-run": True})
     unknown = settings.keys() - SETTINGS.keys()
     if unknown:
         raise TypeError(f"estimate_build() got an unexpected keyword argument {min(unknown)!r}")
@@ -312,7 +331,7 @@ def _with_settings_named(
         of_sources = ("include", "exclude", "limit", "camera_pattern")
         sources = Sources.of(arguments["videos"], **{name: arguments[name] for name in of_sources})
         out = arguments["out"]
-        output = default_output(sources) if out is None else user_path(out)
+        output = default_output(sources) if out is None else _place(out)
         if growing is not None:
             growing = replace(growing, given=settings)
         of_build, options = resolve_for(settings, output, append=growing is not None)
@@ -327,8 +346,25 @@ def _with_settings_named(
         raise
 
 
+def _place(place: Path | str | RemoteUrl) -> Path | RemoteUrl:
+    """A folder, or a URL.
+
+    Raises:
+        ConfigError: a URL of an unknown kind, or with a secret in it.
+        ValueError: an empty path.
+    """
+    if not (isinstance(place, RemoteUrl) or is_url(place)):
+        return user_path(place)
+    try:
+        return RemoteUrl.of(place)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
 def _as_for_flag(name: str, value: Any) -> Any:  # noqa: ANN401 - of any type until it is checked
     """A keyword's value as the flag takes it: pairs as text, numbers of NumPy as Python's; anything else as it is."""
+    if name == "stage" and isinstance(value, Path):
+        return str(value)
     separator = {"size": "x", "crop_aspect": ":"}.get(name)
     if (
         separator is not None

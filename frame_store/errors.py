@@ -5,7 +5,11 @@ FrameCacheError
 ├── StoreError              the store is at fault; the caller asked properly
 │   ├── StoreNotFoundError      the path holds no frame store
 │   ├── StoreFormatError        a version or a manifest that this reader must refuse
-│   └── StoreDamagedError       bytes differ from what was written: run `cache-verify`
+│   ├── StoreDamagedError       bytes differ from what was written: run `cache-verify`
+│   └── ObjectStoreError        an object store or a web server cannot be reached, or keeps failing
+│       ├── ObjectMissingError      it has no such object, or the object is too short
+│       ├── ObjectAccessError       it refuses the credentials
+│       └── ObjectChangedError      the object was replaced since it was looked at
 ├── FrameIdError            the caller asked for a frame that does not exist (also an IndexError)
 ├── ColumnError             a column, or the table of columns, is not what it must be (also a ValueError)
 │   ├── UnmatchedRowsError      rows of a table match no frame or video, or the other way round
@@ -39,6 +43,22 @@ class StoreFormatError(StoreError):
 
 class StoreDamagedError(StoreError):
     """A file of the store is missing, truncated or altered."""
+
+
+class ObjectStoreError(StoreError):
+    """A request to an object store failed, also when it was tried again. Object, range and attempts are named."""
+
+
+class ObjectMissingError(ObjectStoreError):
+    """The store has no such object, or the object ends before the range that was asked for."""
+
+
+class ObjectAccessError(ObjectStoreError):
+    """The store refuses the credentials, or they have expired."""
+
+
+class ObjectChangedError(ObjectStoreError):
+    """The object was replaced since it was looked at."""
 
 
 class FrameIdError(FrameCacheError, IndexError):

@@ -39,6 +39,8 @@ def _by_its_neighbours(path: Path) -> tuple[str, str] | None:
     """As `_what_is_there`, from the names beside and above the path; None where they do not help."""
     if _is_unfinished(path):
         return "its build is not finished", "give the same cache-build command again, it goes on"
+    if path.name and os.path.isdir(path.with_name(f"{path.name}.fetching")):  # noqa: PTH112
+        return "its cache-fetch is not finished", "give the same cache-fetch command again, it goes on"
     is_there = os.path.lexists(path)
     whole = next((parent for parent in [*path.absolute().parents][:_MAX_LEVELS_UP] if is_cache(parent)), None)
     if is_there and whole is not None:

@@ -152,6 +152,44 @@ class PrefetchingStore(FrameStore, Protocol):
         ...
 
 
+class Feed(Protocol):
+    """What a store fetches ahead for one iteration. Threads of the store do it."""
+
+    def advance(self) -> None:
+        """One more batch has been asked for, and is read soon. Does not wait for what it wants."""
+        ...
+
+    def close(self) -> None:
+        """The iteration has ended. What is on its way may end; nothing further is fetched."""
+        ...
+
+
+@runtime_checkable
+class FetchesShards(FrameStore, Protocol):
+    """A store that may download whole shards ahead of the reads, where it knows the batches to come."""
+
+    def feed(self, upcoming: Iterator[npt.NDArray[np.int64]], *, num_in_flight: int) -> Feed | None:
+        """Begin to fetch what batches want. It is a hint: what was not fetched is read in another way.
+
+        Args:
+            upcoming: the ids of each batch to come, int64, shape (B,), in the order in which they are read; drawn as
+                far ahead as there is room, by threads of the store, one at a time. It need not end with an epoch.
+            num_in_flight: batches that are read at the same time.
+
+        Returns:
+            What to tell of each batch that is asked for, and to close; None where nothing is to be fetched.
+        """
+        ...
+
+
+def frames_ahead(store: FrameStore) -> int:
+    """How many frames a store wants announced by `prefetch` ahead of the reads; 0 where few are enough.
+
+    A store whose frames come over a network has the attribute `frames_ahead`.
+    """
+    return int(getattr(store, "frames_ahead", 0))
+
+
 @runtime_checkable
 class DecodesInGroups(FrameStore, Protocol):
     """To read a frame, this store decodes the frames before it; these are then free.

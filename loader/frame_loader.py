@@ -38,8 +38,8 @@ from loader.gpu import (
     chosen_device,
     chosen_jpeg_decoder,
 )
-from loader.lookahead import Prefetcher, check_lookahead, read_sources_with_lookahead
-from loader.sampling import BatchOptions, Iteration, LoaderState, takes_options
+from loader.lookahead import Prefetcher, batches_on_their_way, check_lookahead, read_sources_with_lookahead
+from loader.sampling import BatchOptions, Iteration, LoaderState, Place, takes_options
 from loader.store_argument import StoreOrPath, opened_store
 from loader.windows import BatchRequest, plan_windows
 
@@ -48,7 +48,6 @@ DEFAULT_LOOKAHEAD_BYTES = 1 << 30
 MIN_DECODING_THREADS = 8
 """For a store that decodes on a GPU. A GPU has up to seven decoding engines (H100), each engine works on one video
 stream at a time, and a thread mostly waits for its engine."""
-
 
 Batch = TypeVar("Batch", default=FrameBatch)
 """`FrameBatch`, or `CameraBatch` for a group of cameras."""
@@ -152,7 +151,8 @@ class FrameLoader(Generic[Batch]):
             num_threads: batches read at the same time. None means the number of CPUs that this process may use, and at
                 least 8 for a store that decodes on a GPU.
             read_ahead: batches that are read, or being read, beyond the one handed out. This number bounds memory, and
-                how early a cold disk is asked for frames. None means num_threads + 1, or num_threads with `augment`.
+                how early a cold disk is asked for frames. None means num_threads + 1, or num_threads with `augment`;
+                for a cache at a URL so many that 1,024 frames are on their way, but at most 32.
             device: device of the batches: "cpu", "cuda" (torch's current GPU), "cuda:1", or a torch.device. None means
                 the GPU that the store decodes on, or the CPU for other stores. A store that decodes on a GPU copies
                 frames to the host only for "cpu".
@@ -216,7 +216,10 @@ class FrameLoader(Generic[Batch]):
         self._num_threads = whole_number("num_threads", num_threads, least=1, error=SamplingError)
         if read_ahead is None:
             # Augmented batches are large, and making one takes so long that the threads always have work.
-            read_ahead = self._num_threads + (augment is None)
+            read_ahead = max(
+                self._num_threads + (augment is None),
+                batches_on_their_way(sources, frames_per_batch=self._epochs.frames_per_batch),
+            )
         self._read_ahead = whole_number("read_ahead", read_ahead, least=1, error=SamplingError)
         self._pin_memory = checked_pin_memory(pin_memory, self._device)
         self._lookahead = whole_number("lookahead", lookahead, least=0, error=SamplingError)
@@ -318,29 +321,29 @@ class FrameLoader(Generic[Batch]):
             share = self._epochs.slice_from(epoch, first_position)
             planned = self._epochs.requests(epoch, first_position=first_position)
             # If the caller stops early, Python closes this generator, which closes the inner one.
-            with closing(read(planned, epoch, num_batches=len(share))) as batches:
+            with closing(read(planned, iteration.began, num_batches=len(share))) as batches:
                 for step in range(len(share)):
                     # No name in this frame holds the batch: its memory may be used again once the caller drops it.
-                    yield cast(
-                        "Batch", _handed_out(next(batches), iteration, position=share.position_after(step))
-                    )
+                    position = share.position_after(step)
+                    yield cast("Batch", _handed_out(next(batches), iteration, position=position))
 
     def _read_one_by_one(
-        self, planned: Iterator[BatchRequest], epoch: int, *, num_batches: int
+        self, planned: Iterator[BatchRequest], began: Place, *, num_batches: int
     ) -> Generator[ReadBatch]:
-        reader, prefetcher = self._reader(), Prefetcher(self._sources)
+        reader, coming = self._reader(), partial(self._epochs.requests_to_come, *began)
 
         def reads() -> Iterator[Callable[[], ReadBatch]]:
             for request in planned:
                 prefetcher.announce(request)
-                yield partial(reader.read, request, epoch=epoch)
+                yield partial(reader.read, request, epoch=began.epoch)
 
-        return read_in_order(
-            reads(), num_batches=num_batches, num_threads=self._num_threads, read_ahead=self._read_ahead
-        )
+        with Prefetcher(self._sources, coming, num_in_flight=self._read_ahead + 1) as prefetcher:
+            yield from read_in_order(
+                reads(), num_batches=num_batches, num_threads=self._num_threads, read_ahead=self._read_ahead
+            )
 
     def _decode_ahead(
-        self, planned: Iterator[BatchRequest], epoch: int, *, num_batches: int
+        self, planned: Iterator[BatchRequest], began: Place, *, num_batches: int
     ) -> Generator[ReadBatch]:
         reader = self._reader()
         decoded = read_sources_with_lookahead(
@@ -355,7 +358,7 @@ class FrameLoader(Generic[Batch]):
 
         def complete_next() -> ReadBatch:
             request, pixels = next(decoded)
-            return reader.complete(request, pixels, epoch=epoch)
+            return reader.complete(request, pixels, epoch=began.epoch)
 
         # One thread, beside those that decode, takes the decoded batches in their order and augments them. It works on
         # the next batch while the caller works on the one before.

@@ -1,4 +1,4 @@
-"""The store that loaders take: an open one, or the path of a cache."""
+"""The store that loaders take: an open one, or the path or URL of a cache."""
 
 import os
 from typing import TypeAlias, cast
@@ -9,8 +9,8 @@ from frame_store.reader import open_store
 from loader.errors import SamplingError
 
 StoreOrPath: TypeAlias = FrameStore | CameraGroup | str | os.PathLike[str]
-"""A path is opened as `frame_store.open_store(path)` does. A store that a loader opened is closed with the loader. A
-store that the caller opened stays open."""
+"""A path, or a URL such as `s3://bucket/folder`, is opened as `frame_store.open_store(path)` does. A store that a
+loader opened is closed with the loader. A store that the caller opened stays open."""
 
 
 def opened_store(store: StoreOrPath) -> FrameStore:

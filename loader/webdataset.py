@@ -29,6 +29,7 @@ from frame_store.manifest import CacheTree, ShardEntry, read_tree
 from frame_store.names import INDEX_DTYPE
 from frame_store.npy import read_npy_header
 from frame_store.protocol import Frames
+from frame_store.remote import is_url
 from frame_store.shared import counted, flag, raise_if_out_of_files, user_path, whole_number, without_controls
 from frame_store.views import View
 from loader.batches import FrameBatch
@@ -93,6 +94,11 @@ def webdataset_batches(
         raise SamplingError(
             f"webdataset_batches reads the whole tar shards of one cache and takes its path, found {what}; "
             "loader.FrameLoader reads every store: caches, views and concatenations"
+        )
+    if is_url(cache_path):
+        raise SamplingError(
+            "webdataset_batches reads tar shards on a disk, found a URL; loader.FrameLoader reads caches at URLs, and "
+            "cache-fetch copies one to a disk"
         )
     cache_path = user_path(cache_path)
     tree = read_tree(cache_path, camera=camera)

@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies
 from frame_store.shared.cuda_driver import CUDA_LIBRARY, load_library
 from tests.support.faults.shared_workers import own_workers, shared_workers
 from tests.support.gpu.stub_driver import StubDriver, build_stub_driver, why_not_built
+from tests.support.object_stores import RunningStore, no_seaweed_reason, running_seaweed
 from tests.support.videos.tiny_videos import TinyFolder, simple_specs, tiny_folder
 
 NUM_EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "100"))
@@ -150,3 +151,25 @@ def bias_caches(bias_videos, tmp_path_factory):
     for name, extra in flags.items():
         assert run("--videos", bias_videos, "--out", top / name, *SMALL, *extra).exit_code == 0
     return {name: top / name for name in flags}
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
+    """A real object store on loopback, one for each process of the tests. `.ci/run` does not let it be missing."""
+    reason = no_seaweed_reason()
+    if reason is not None:
+        if os.environ.get("REQUIRE_OBJECT_STORE"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with running_seaweed(tmp_path_factory.mktemp("seaweed")) as store:
+        yield store
+
+
+@pytest.fixture
+def bucket_folder(
+    seaweed: RunningStore, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """The URL of an empty folder in an object store; the environment of this test names the store."""
+    for name, value in seaweed.environment.items():
+        monkeypatch.setenv(name, value)
+    return seaweed.url(f"{request.node.name[:40].strip('[]').replace('[', '-')}-{os.urandom(4).hex()}")

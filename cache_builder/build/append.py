@@ -65,7 +65,7 @@ from cache_builder.inputs import (
     settled_alone,
 )
 from cache_builder.sources import SourceContents, printable
-from cache_builder.stages import write_report
+from cache_builder.stages import RemoteWorkspace, write_report
 from cache_builder.video.decode import DecodeBackend
 from frame_store.files import sync_tree
 from frame_store.manifest import CacheTree, Generation, VideoEntry
@@ -115,7 +115,8 @@ class Append:
 
         Raises: as `run_build`; ColumnsError: columns of the new videos that the cache does not have, or the reverse.
         """
-        require_writable(self._workspace.output)
+        require_writable(self._workspace)
+        self._refuse_content_orders()
         require_same_cameras(self._cache, self._contents)
         require_same_settings(self._cache, self._request.given, self._contents)
         forget = self._ids_to_forget()
@@ -139,6 +140,14 @@ class Append:
             return self._without_new(forget, new.take_back, compared)
         plan = plan_columns(self._cache, dataset=new.task.dataset, given=self._request.tables)
         return self._with_new(new, plan, forget, compared)
+
+    def _refuse_content_orders(self) -> None:
+        """A new generation would need one, too, and frames of a cache in a store are not read by builds."""
+        if isinstance(self._workspace, RemoteWorkspace) and self._cache.manifest.content_orders:
+            raise OutputError(
+                f"{self._workspace.title}: has a content order, and {{--append}} to a URL cannot extend it; append to "
+                "a local copy, and copy that there as a new cache"
+            )
 
     def _ids_to_forget(self) -> set[int]:
         """video_ids to forget. A video that is the same among the sources stays: it would only come again."""
@@ -164,6 +173,7 @@ class Append:
             progress=self._progress,
             keep_others=True,
         )
+        self._workspace.put_scan_cache()
         self._seconds_scan = time.monotonic() - started
         take_back = unchanged_forgotten(self._cache, inputs, names)
         back = {self._cache.tables[0][video_id].path for video_id in take_back}
@@ -236,7 +246,7 @@ class Append:
                 raise VideosNotWholeError(problems)
         self._claim(identity)
         self._making.require_space(task)
-        is_resumed = any(workspace.spill.glob("*.receipt"))
+        is_resumed = workspace.has_units
         started = time.monotonic()
         episodes = task.inputs.episodes()
         for file_id, checked in new.checked.episodes().items():
@@ -260,11 +270,11 @@ class Append:
         is_other_append = found is not None and APPEND_KEY in found and found != identity
         if is_other_append:
             self._progress.note(
-                f"{self._workspace.building}: an unfinished append of other videos is discarded; this one has "
+                f"{self._workspace.unfinished_title}: an unfinished append of other videos is discarded; this one has "
                 "the videos that are new now"
             )
         self._workspace.claim(
-            identity, overwrite=is_other_append, to_discard=f"remove {self._workspace.building}"
+            identity, overwrite=is_other_append, to_discard=f"remove {self._workspace.unfinished_title}"
         )
 
     def _ordered(self, store: CacheStore) -> MadeOrder | None:
@@ -371,7 +381,7 @@ class Append:
         changes = growth.new is not None or growth.forget or growth.take_back
         return make_report(
             dict(zip(cache.cameras, made, strict=True)),
-            output=printable(str(self._workspace.output)),
+            output=printable(self._workspace.title),
             status="appended" if changes else "already complete",
             passed_over=self._contents.passed_over,
             is_resumed=is_resumed,
@@ -387,3 +397,4 @@ class Append:
 
     def _write_report(self, report: BuildReport) -> None:
         write_report(self._workspace, msgspec.json.format(msgspec.json.encode(report), indent=1))
+        self._workspace.put_reports()

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cache_builder.columns import dataset_differs
 from cache_builder.errors import OutputError
@@ -11,11 +10,10 @@ from cache_builder.growing import LiveCache
 from cache_builder.inputs import content_of_entry
 from cache_builder.settings import BuildConfig
 from cache_builder.sources import SourceContents
-from cache_builder.stages import list_changes, setting_differences
+from cache_builder.stages import Workspace, list_changes, setting_differences
 from frame_store.errors import StoreError, StoreNotFoundError
 from frame_store.manifest import CacheTree, FileEntry, Generation, VideoEntry, read_trees
 from frame_store.shared import counted
-from frame_store.verify import has_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,12 +124,13 @@ def cameras_text(cameras: Sequence[str | None]) -> str:
     return f"cameras {', '.join(names)}" if names else "no cameras"
 
 
-def read_existing_cache(output: Path) -> ExistingCache:
-    """The cache at `output`, a folder that is not empty.
+def read_existing_cache(workspace: Workspace) -> ExistingCache:
+    """The cache at the output of a workspace, which is not empty.
 
     Raises:
         OutputError: the folder holds no cache, or one of which a build cannot tell what it holds.
     """
+    output = workspace.output
     try:
         trees = read_trees(output)
     except StoreNotFoundError as error:
@@ -145,10 +144,10 @@ def read_existing_cache(output: Path) -> ExistingCache:
         live = LiveCache(trees=trees, tables=[tree.read_videos() for tree in trees])
     except StoreError as error:
         problem = str(error)
-    return ExistingCache(parts=[_part(tree, live, problem) for tree in trees], live=live)
+    return ExistingCache(parts=[_part(workspace, tree, live, problem) for tree in trees], live=live)
 
 
-def _part(tree: CacheTree, live: LiveCache | None, problem: str | None) -> ExistingPart:
+def _part(workspace: Workspace, tree: CacheTree, live: LiveCache | None, problem: str | None) -> ExistingPart:
     files = [
         file.inside(each.folder)
         for each in tree.generations
@@ -158,7 +157,7 @@ def _part(tree: CacheTree, live: LiveCache | None, problem: str | None) -> Exist
     return ExistingPart(
         camera=camera,
         generations=[each.generation for each in tree.generations],
-        broken_files=[file for file in files if not has_size(tree.store_path, file)],
+        broken_files=[file for file in files if not workspace.has_size(file)],
         videos=None if live is None else live.live_tables()[camera],
         problem=problem,
     )

@@ -11,7 +11,7 @@ from cache_builder.executors import Executor
 from cache_builder.findings import measured_fidelity, with_copies_noted
 from cache_builder.gpu import DecoderChoice
 from cache_builder.inputs import Settled
-from cache_builder.jobs import GatherPlaces, PlanNames, ShardJob, shard_rows_path
+from cache_builder.jobs import GatherPlaces, PlanNames, ShardJob, rows_of_shards
 from cache_builder.plan import ShardPlan, plan_shards
 from cache_builder.progress import Progress
 from cache_builder.settings import BuildConfig
@@ -80,7 +80,7 @@ def gather(
     sources = np.concatenate([video.sources(video_id) for video_id, video in enumerate(videos)])
     names = PlanNames(videos=[entry.path for entry in entries], units=unit_names)
     folder = generation_folder(fingerprint)
-    write_plan(places, plan, folder=folder, container=config.format, sources=sources, names=names)
+    places = write_plan(places, plan, folder=folder, container=config.format, sources=sources, names=names)
     by_shard = write_shards(
         pool,
         places,
@@ -91,16 +91,12 @@ def gather(
         progress=progress.advance,
     )
     receipts = [by_shard[shard_id] for shard_id in sorted(by_shard)]
-    rows_of_shards = (
-        np.load(shard_rows_path(places.receipts, shard_id), allow_pickle=False)
-        for shard_id in range(len(plan.shard_sizes))
-    )
     generation_path = places.cache / folder
     order = _source_order(videos, plan, sources, entries, is_shuffled=config.layout == "shuffled")
     write_other_files(
         generation_path,
         config,
-        rows_of_shards=rows_of_shards,
+        rows_of_shards=rows_of_shards(places, len(plan.shard_sizes)),
         num_frames=len(plan.source_of_frame),
         videos=entries,
         order=order,

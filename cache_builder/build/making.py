@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from cache_builder.build.gather_stage import Gathered, entries_of, gather
@@ -49,8 +50,8 @@ class Making:
         self.progress.start("decode", inputs.num_packets, "frames")
         stage = DecodeStage(
             self.pool,
-            paths=[file.path for file in inputs.files],
-            spill=workspace.spill,
+            files=inputs.files,
+            spill=workspace.spill_place,
             scans=inputs.scans,
             decoders=task.decoders,
             configs=task.configs_of_files,
@@ -104,19 +105,27 @@ class Making:
             return  # the number of frames is not known before decoding
         least = typical = 0.0
         for file, config in enumerate(task.configs_of_files):
-            num_bytes = 2 * task.num_frames_at_most(file) / config.stride * config.frame_bytes
+            num_bytes = task.num_frames_at_most(file) / config.stride * config.frame_bytes
             least_share, typical_share = _SHARE_OF_RAW[config.encoding.name]
             least, typical = least + num_bytes * least_share, typical + num_bytes * typical_share
         spilled = self.workspace.num_bytes_unfinished
-        free = shutil.disk_usage(self.workspace.building).free
-        text = f"(the cache and as much again while building), {_size_text(free)} are free"
-        if free < least - spilled:
-            raise MachineError(
-                f"{self.workspace.output}: at least {_size_text(least - spilled)} are needed {text}"
-            )
-        if free < typical - spilled:
+        for folder, times in self.workspace.disk_needs:
+            self._require_space_in(folder, times * least - spilled, times * typical - spilled, times=times)
+
+    def _require_space_in(self, folder: Path, least: float, typical: float, *, times: int) -> None:
+        title = self.workspace.title
+        free = shutil.disk_usage(folder).free
+        what = (
+            "the cache and as much again while building"
+            if times > 1
+            else f"as much as the cache, in {folder}"
+        )
+        text = f"({what}), {_size_text(free)} are free"
+        if free < least:
+            raise MachineError(f"{title}: at least {_size_text(least)} are needed {text}")
+        if free < typical:
             self.progress.note(
-                f"{self.workspace.output}: about {_size_text(typical - spilled)} may be needed {text}; "
+                f"{title}: about {_size_text(typical)} may be needed {text}; "
                 "if the disk gets full, make room and run the same command again"
             )
 

@@ -1,8 +1,8 @@
 """`run_build`: config -> discover -> scan -> plan -> decode units -> shards -> other files -> manifest -> publish."""
 
-import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,7 @@ from cache_builder.build.report import BuildReport, make_report
 from cache_builder.build.settle import settle
 from cache_builder.build.task import BuildTask
 from cache_builder.columns import read_dataset, write_dataset_columns
-from cache_builder.errors import (
-    MachineError,
-    OutputError,
-    VideosNotWholeError,
-)
+from cache_builder.errors import OutputError, VideosNotWholeError
 from cache_builder.executors import Executor, WorkerPool, read_executor
 from cache_builder.growing import AppendRequest, require_cache
 from cache_builder.inputs import (
@@ -33,26 +29,36 @@ from cache_builder.inputs import (
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.settings import BuildConfig, RunOptions
 from cache_builder.sources import SourceContents, Sources, look_into, printable
-from cache_builder.stages import Workspace, cluster_executor, remove_reports, resolved
+from cache_builder.stages import (
+    RemoteWorkspace,
+    Workspace,
+    cluster_executor,
+    make_workspace,
+    remove_reports,
+    store_errors_as_ours,
+)
 from cache_builder.video.decode import DecodeBackend
-from frame_store.files import publish_folder, sync_tree, write_file
+from frame_store.files import sync_tree, write_file
 from frame_store.manifest import encode_manifest, fresh_manifest
 from frame_store.names import manifest_name
+from frame_store.remote import RemoteUrl
 from frame_store.shared import listed
 
 
 def run_build(
     sources: Path | Sources,
-    output: Path,
+    output: Path | RemoteUrl,
     config: BuildConfig,
     options: RunOptions,
     *,
+    scratch: Path | RemoteUrl | None = None,
     overwrite: bool = False,
     append: AppendRequest | None = None,
     progress: Progress | None = None,
 ) -> BuildReport:
-    """Decode every video of the sources into a cache at `output`.
+    """Decode every video of the sources into a cache at `output`, a folder or a URL of an object store.
 
+    Unfinished work goes to `scratch`; None stands for a place beside the output.
     An interrupted build of the same inputs and configuration is resumed; a finished one is left untouched. With
     `append`, a cache that exists gets the videos that it does not have, with its own settings, as a new generation.
 
@@ -67,19 +73,20 @@ def run_build(
         VideosNotWholeError: videos are not whole and the policy is `fail`, or no frame came of any.
         MachineError: disk full, I/O error. The same call resumes.
     """
-    output = resolved(output)
-    try:
-        workspace = Workspace(output)
+    progress = progress or NoProgress()
+    workspace = make_workspace(output, scratch)
+    with store_errors_as_ours(workspace):
         # Searched first: no file of this build may count as one of the folder.
+        sources = replace(Sources.of(sources), stage=options.of_stage)
         contents = look_into(sources, not_counted=workspace.own_places)
-        backend = usable_backend(options, progress or NoProgress())
+        backend = usable_backend(options, progress)
         workspace.require_own_files()
         remedy = "give {--out} a place that can be written"
-        if append is not None and _is_there(output):
-            require_cache(output)  # before a lock is written beside a part of a cache
+        if append is not None and not isinstance(workspace, RemoteWorkspace) and workspace.is_there():
+            require_cache(workspace.output)  # before a lock is written beside a part of a cache
             remedy = "copy the cache to a place that can be, and append there"
         with workspace.locked(if_not_writable=remedy):
-            return _Build(
+            report = _Build(
                 contents=contents,
                 workspace=workspace,
                 config=config,
@@ -87,12 +94,10 @@ def run_build(
                 backend=backend,
                 overwrite=overwrite,
                 append=append,
-                progress=progress or NoProgress(),
+                progress=progress,
             ).run()
-    except OSError as error:
-        raise MachineError(
-            f"{error.filename or output}: {error.strerror or error}; the same command resumes"
-        ) from error
+    contents.remove_temporary_stages()
+    return report
 
 
 class _Build:
@@ -130,12 +135,12 @@ class _Build:
         try:
             return self._run_in_pool()
         finally:
-            self._workspace.nodes.unlink(missing_ok=True)
+            self._workspace.remove_node_tokens()
 
     def _run_in_pool(self) -> BuildReport:
         with self._pool:
             if self._append is not None:
-                if _is_there(self._workspace.output):
+                if self._workspace.is_there():
                     return Append(
                         contents=self._contents,
                         making=self._making,
@@ -144,11 +149,9 @@ class _Build:
                     ).run()
                 if self._append.forget:
                     raise OutputError(
-                        f"{self._workspace.output}: no cache is there, so that {{--forget}} has nothing to forget"
+                        f"{self._workspace.title}: no cache is there, so that {{--forget}} has nothing to forget"
                     )
-                self._progress.note(
-                    f"{printable(str(self._workspace.output))}: no cache is there, builds one"
-                )
+                self._progress.note(f"{printable(self._workspace.title)}: no cache is there, builds one")
             return self._run()
 
     def _run(self) -> BuildReport:
@@ -167,6 +170,7 @@ class _Build:
             decoders=decoders,
             dataset=dataset,
         )
+        self._workspace.put_scan_cache()
         seconds_scan = time.monotonic() - started
         identity = task.identity(self._config)
         if existing is not None:
@@ -175,7 +179,7 @@ class _Build:
                 self._workspace.remove_building(of=identity)
                 return make_report(
                     {part.camera: (part.generations, part.videos or []) for part in existing.parts},
-                    output=printable(str(self._workspace.output)),
+                    output=printable(self._workspace.title),
                     status="already complete",
                     passed_over=self._contents.passed_over,
                 )
@@ -190,7 +194,7 @@ class _Build:
 
     def _build(self, task: BuildTask, identity: dict[str, Any], seconds_scan: float) -> BuildReport:
         workspace, inputs = self._workspace, task.inputs
-        is_resumed = any(workspace.spill.glob("*.receipt"))
+        is_resumed = workspace.has_units
         started = time.monotonic()
         decoded, task = self._making.decoded(task, episodes=inputs.episodes())
         decoded_at = time.monotonic()
@@ -199,7 +203,7 @@ class _Build:
         self._finish(task, gathered)
         report = make_report(
             {camera: ([made.generation], made.videos) for camera, made in gathered.items()},
-            output=printable(str(workspace.output)),
+            output=printable(workspace.title),
             status="built",
             passed_over=self._contents.passed_over,
             is_resumed=is_resumed,
@@ -207,9 +211,7 @@ class _Build:
             seconds_decode=decoded_at - started,
             seconds_gather=time.monotonic() - decoded_at,
         )
-        # Written before the cache is published, so that every cache has its report.
-        write_file(workspace.report, msgspec.json.format(msgspec.json.encode(report), indent=1))
-        publish_folder(workspace.cache, workspace.output)
+        workspace.publish(msgspec.json.format(msgspec.json.encode(report), indent=1))
         remove_reports(workspace)
         workspace.remove_building(of=identity)
         return report
@@ -235,11 +237,11 @@ class _Build:
 
     def _existing_cache(self) -> ExistingCache | None:
         """The cache that exists at the output; None if nothing exists there. An empty folder is removed."""
-        output = self._workspace.output
-        if _is_there(output):
-            return read_existing_cache(output)
-        if output.is_dir():
-            output.rmdir()
+        workspace = self._workspace
+        if workspace.is_there():
+            return read_existing_cache(workspace)
+        if workspace.output.is_dir():
+            workspace.output.rmdir()
         return None
 
     def _differences(self, existing: ExistingCache, task: BuildTask) -> list[str]:
@@ -266,28 +268,24 @@ class _Build:
 
     def _refuse_unless_overwriting(self, existing: ExistingCache, task: BuildTask, lines: list[str]) -> None:
         if self._overwrite:
+            if isinstance(self._workspace, RemoteWorkspace):
+                raise OutputError(
+                    listed(
+                        f"{self._workspace.title}: already holds another cache, or a damaged one",
+                        lines,
+                        "an object store cannot replace a cache in one step, and readers would find neither: give "
+                        "another {--out}, or delete the objects of this one first",
+                    )
+                )
             return
         inputs = task.inputs
         may_append = existing.only_lacks_videos([inputs.identity(part) for part in inputs.parts])
         append = "{--append} to add the new videos to it, " if may_append else ""
         raise OutputError(
             listed(
-                f"{self._workspace.output}: already holds another cache, or a damaged one",
+                f"{self._workspace.title}: already holds another cache, or a damaged one",
                 lines,
                 f"give {append}its settings to keep it, another {{--out}} to build beside it, or {{--overwrite}} to "
                 "replace it",
             )
         )
-
-
-def _is_there(output: Path) -> bool:
-    """Whether anything is at the output; an empty folder is nothing.
-
-    Raises:
-        OutputError: it is a file.
-    """
-    if not os.path.lexists(output):
-        return False
-    if not output.is_dir():
-        raise OutputError(f"{output}: is a file; give {{--out}} a folder that does not exist yet")
-    return any(output.iterdir())

@@ -1,4 +1,4 @@
-"""The commands cache-build, cache-compact, cache-info and cache-verify."""
+"""The commands cache-build, cache-compact, cache-fetch, cache-info and cache-verify."""
 
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         EXIT_MACHINE_FAILED,
         EXIT_TERMINATED,
         EXIT_WRONG_COMMAND,
+        CacheName,
         OneLineCommand,
         PathName,
         SigtermAsInterrupt,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         say,
         say_error,
     )
+    from cache_builder.cli.fetch_command import cache_fetch
     from cache_builder.cli.info import cache_info
     from cache_builder.cli.verify_command import cache_verify
 
@@ -32,12 +34,14 @@ __all__ = [
     "EXIT_MACHINE_FAILED",
     "EXIT_TERMINATED",
     "EXIT_WRONG_COMMAND",
+    "CacheName",
     "OneLineCommand",
     "PathName",
     "SigtermAsInterrupt",
     "Terminated",
     "cache_build",
     "cache_compact",
+    "cache_fetch",
     "cache_info",
     "cache_verify",
     "error_text",
@@ -60,6 +64,7 @@ __getattr__ = lazy_names(
             "EXIT_MACHINE_FAILED",
             "EXIT_TERMINATED",
             "EXIT_WRONG_COMMAND",
+            "CacheName",
             "OneLineCommand",
             "PathName",
             "SigtermAsInterrupt",
@@ -70,6 +75,7 @@ __getattr__ = lazy_names(
             "say",
             "say_error",
         ],
+        "cache_builder.cli.fetch_command": ["cache_fetch"],
         "cache_builder.cli.entry_points": ["import_quietly"],
         "cache_builder.cli.info": ["cache_info"],
         "cache_builder.cli.verify_command": ["cache_verify"],

@@ -12,12 +12,13 @@ from cache_builder.cli.append_flags import GrowingFlags, append_flags, require_o
 from cache_builder.cli.column_flags import ColumnsRequest, column_flags
 from cache_builder.cli.estimate_text import estimate_text
 from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
+from cache_builder.cli.place_names import PlaceName
 from cache_builder.cli.shown_progress import ShownProgress, shown_progress
 from cache_builder.cli.source_flags import ChosenVideos, source_flags
 from cache_builder.columns import report_lines
 from cache_builder.content_order import content_order_lines, write_content_order
 from cache_builder.errors import ConfigError
-from cache_builder.growing import AppendRequest, forget_text, forget_videos, resolve_for
+from cache_builder.growing import AppendRequest, forget_text, forget_videos, refuse_at_url, resolve_for
 from cache_builder.setting_names import as_flag, as_key_of
 from cache_builder.settings import (
     SETTINGS,
@@ -30,6 +31,7 @@ from cache_builder.settings import (
 )
 from cache_builder.sources import Sources, default_output
 from frame_store import __version__
+from frame_store.remote import RemoteUrl
 from frame_store.tables import Missing
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -72,12 +74,20 @@ def _setting_flags(command: Command) -> Command:
     context_settings={"show_default": True, "max_content_width": 110},
 )
 @click.version_option(__version__)
-@click.argument("sources", metavar="SOURCE...", nargs=-1, type=PathName(path_type=Path))
-@click.option("--videos", multiple=True, type=PathName(path_type=Path), help="The same as SOURCE.")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, type=PlaceName())
+@click.option("--videos", multiple=True, type=PlaceName(), help="The same as SOURCE.")
 @click.option(
     "--out",
-    type=PathName(path_type=Path),
-    help="Where the cache goes; several sources need it.  [default: SOURCE.cache]",
+    type=PlaceName(),
+    metavar="PATH|URL",
+    help="Where the cache goes, a folder or a URL such as s3://bucket/cache; several sources and URLs need it.  "
+    "[default: SOURCE.cache]",
+)
+@click.option(
+    "--scratch",
+    type=PlaceName(),
+    metavar="DIR|URL",
+    help="Where decoded frames and other unfinished work go until the cache is complete.  [default: OUT.building]",
 )
 @append_flags
 @source_flags
@@ -104,9 +114,10 @@ def _setting_flags(command: Command) -> Command:
 )
 def cache_build(
     *,
-    sources: tuple[Path, ...],
-    videos: tuple[Path, ...],
-    out: Path | None,
+    sources: tuple[Path | RemoteUrl, ...],
+    videos: tuple[Path | RemoteUrl, ...],
+    out: Path | RemoteUrl | None,
+    scratch: Path | RemoteUrl | None,
     append: bool,
     forget: tuple[str, ...],
     rehash: bool,
@@ -126,9 +137,9 @@ def cache_build(
     """Decode every video of the sources into a sharded frame store.
 
     A SOURCE is a folder, with its subfolders, a video, a text file with the path of one video in each line, or the
-    folder of a LeRobot v3 data set. Paths of several sources begin with the base name of their source. A killed build
-    is resumed by the same command; a finished one is left untouched. With --append a finished cache gets the videos
-    that it does not have.
+    folder of a LeRobot v3 data set. All but the last may be URLs, such as s3://bucket/folder. Paths of several sources
+    begin with the base name of their source. A killed build is resumed by the same command; a finished one is left
+    untouched. With --append a finished cache gets the videos that it does not have.
     """
     with exit_codes(resumes=not dry_run) as codes, shown_progress() as progress:
         growing = GrowingFlags(append=append, forget=forget, rehash=rehash)
@@ -136,6 +147,15 @@ def cache_build(
         request = ColumnsRequest.of(
             columns, missing=columns_missing, tolerance_seconds=columns_tolerance, may_mask_alone=append
         )  # before anything is decoded
+        refuse_at_url(
+            out,
+            {
+                "columns": bool(columns),
+                "content-order": content_order,
+                "dry-run": dry_run,
+                "forget": bool(forget) and not append,
+            },
+        )
         settings = BuildSettings(**flags)
         choice = ChosenVideos(include=include, exclude=exclude, limit=limit, camera_pattern=camera_pattern)
         if (request is not None or forget) and not (sources or videos):
@@ -144,8 +164,10 @@ def cache_build(
                 "config": config,
                 "dry-run": dry_run,
                 "overwrite": overwrite,
+                "scratch": scratch is not None,
             }
             others = choice.given + [name for name, value in of_a_build.items() if value]
+            assert not isinstance(out, RemoteUrl)  # refused above
             if forget:
                 _forget(forget, out, settings, others=[*others, *["columns"] * (request is not None)])
             elif request is not None:
@@ -164,6 +186,7 @@ def cache_build(
         build_config, options = resolve_for(settings, output, append=append)
         to_append = growing.request(settings, request, missing=columns_missing, on_error=options.on_error)
         if dry_run:
+            assert isinstance(output, Path)  # refused above
             _estimate(
                 chosen,
                 output,
@@ -175,15 +198,24 @@ def cache_build(
             )
             return
         report = run_build(
-            chosen, output, build_config, options, overwrite=overwrite, append=to_append, progress=progress
+            chosen,
+            output,
+            build_config,
+            options,
+            scratch=scratch,
+            overwrite=overwrite,
+            append=to_append,
+            progress=progress,
         )
         lines = [report_text(report)]
         is_whole = report.is_whole
         if request is not None and report.wants_columns:
+            assert isinstance(output, Path)  # refused above
             added = request.add_to_built(output, on_error=options.on_error, progress=progress)
             lines += report_lines(added)
             is_whole = is_whole and not added.problems
         if content_order and not report.has_content_order:
+            assert isinstance(output, Path)  # refused above
             lines += content_order_lines(write_content_order(output, progress=progress))
         progress.close()
         say("\n".join(lines))

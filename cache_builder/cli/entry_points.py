@@ -15,6 +15,11 @@ def cache_compact() -> None:
     import_quietly("cache_builder.cli.compact_command").cache_compact()
 
 
+def cache_fetch() -> None:
+    """The command `cache-fetch`."""
+    import_quietly("cache_builder.cli.fetch_command").cache_fetch()
+
+
 def cache_info() -> None:
     """The command `cache-info`."""
     import_quietly("cache_builder.cli.info").cache_info()

@@ -1,14 +1,15 @@
 """What all commands share: paths as arguments, output, and an exit code for each kind of error.
 
 Exit codes: 0 success; 1 finished or stopped with videos (or files of a cache) that are not whole; 2 a wrong command,
-such as a path of the wrong kind; 3 the machine failed; 130 interrupted (SIGINT); 143 terminated (SIGTERM). After 3, 130
-and 143 the same command resumes.
+such as a path of the wrong kind, or credentials that a store refuses; 3 the machine or an object store failed; 130
+interrupted (SIGINT); 143 terminated (SIGTERM). After 3, 130 and 143 the same command resumes.
 """
 
 import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Any, Final, Self
 
@@ -16,7 +17,15 @@ import click
 
 from cache_builder.errors import ConfigError, MachineError, OutputError, RepairError, VideosNotWholeError
 from cache_builder.setting_names import NamesSettings, Spell, as_flag
-from frame_store.errors import FrameCacheError, StoreError, StoreNotFoundError
+from frame_store.errors import (
+    FrameCacheError,
+    ObjectAccessError,
+    ObjectMissingError,
+    ObjectStoreError,
+    StoreError,
+    StoreNotFoundError,
+)
+from frame_store.remote import RemoteUrl, is_url
 from frame_store.shared import user_path, without_controls
 
 EXIT_NOT_WHOLE: Final = 1
@@ -34,6 +43,31 @@ class PathName(click.Path):
         if not os.fspath(value):
             self.fail("an empty path", param, ctx)
         return super().convert(os.fspath(user_path(value)), param, ctx)
+
+
+class CacheName(PathName):
+    """A cache on this machine, by its path, or, with `takes_urls`, one in an object store: a `RemoteUrl`."""
+
+    def __init__(self, *, takes_urls: bool) -> None:
+        super().__init__(path_type=Path)
+        self._takes_urls = takes_urls
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """See `click.ParamType.convert`."""
+        if not is_url(value):
+            return super().convert(value, param, ctx)
+        try:
+            url = RemoteUrl.of(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if not self._takes_urls:
+            self.fail(
+                f"{url.text} is a URL, and this command is for a cache on this machine: cache-fetch URL DIR copies it "
+                "to one",
+                param,
+                ctx,
+            )
+        return url
 
 
 class OneLineCommand(click.Command):
@@ -92,7 +126,9 @@ def exit_code(error: FrameCacheError) -> int:
     """The exit code of a command that fails with this error."""
     if isinstance(error, MachineError):
         return EXIT_MACHINE_FAILED
-    if isinstance(error, ConfigError | OutputError | StoreNotFoundError):
+    if isinstance(error, ObjectStoreError) and not isinstance(error, ObjectAccessError | ObjectMissingError):
+        return EXIT_MACHINE_FAILED
+    if isinstance(error, ConfigError | OutputError | StoreNotFoundError | ObjectAccessError):
         return EXIT_WRONG_COMMAND
     if isinstance(error, VideosNotWholeError | RepairError | StoreError):
         return EXIT_NOT_WHOLE

@@ -25,6 +25,7 @@ from cache_builder.growing.comparing import (
 from cache_builder.growing.forgetting import ForgetReport, forget_text, forget_videos, ids_to_forget
 from cache_builder.growing.grown_files import differing_episodes
 from cache_builder.growing.live_cache import LiveCache, read_live_cache, require_cache
+from cache_builder.growing.places import refuse_at_url
 from cache_builder.growing.publishing import (
     Growth,
     found_whole,
@@ -57,6 +58,7 @@ __all__ = [
     "publish_growth",
     "read_live_cache",
     "recorded_configs",
+    "refuse_at_url",
     "require_cache",
     "require_same_cameras",
     "require_same_settings",

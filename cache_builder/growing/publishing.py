@@ -12,7 +12,7 @@ from cache_builder.errors import OutputError
 from cache_builder.growing.append_columns import WrittenColumns
 from cache_builder.growing.forgetting import require_some_left
 from cache_builder.growing.live_cache import LiveCache, read_live_cache
-from cache_builder.stages import Workspace, commit_next
+from cache_builder.stages import RemoteWorkspace, Workspace, commit_next
 from frame_store.errors import StoreError
 from frame_store.files import publish_folder
 from frame_store.manifest import (
@@ -48,6 +48,16 @@ class Growth:
     """video_ids that are forgotten."""
     take_back: Collection[int] = ()
     """video_ids that are no longer forgotten."""
+
+    @property
+    def new_folders(self) -> list[str]:
+        """Folders, inside the cache, that the next version names and the one before does not."""
+        folders = [tree.generations[0].folder for tree in self.new or ()]
+        if self.columns is not None:
+            folders += [entry.folder for entry in self.columns.folders.entries]
+        if self.content_order is not None:
+            folders.append(self.content_order.folder)
+        return folders
 
     def manifest_after(self, cache: LiveCache) -> CacheManifest | None:
         """The version that follows that of `cache`, which may be newer than `base`; None where nothing changes.
@@ -147,6 +157,7 @@ def publish_growth(growth: Growth, *, workspace: Workspace) -> CacheManifest | N
     Raises:
         OutputError: another process has written what does not go with this.
         OSError: disk full or failing.
+        ObjectStoreError: the store of the cache cannot be reached.
     """
     _move_generations(growth, workspace)
     if growth.columns is not None:
@@ -156,11 +167,16 @@ def publish_growth(growth: Growth, *, workspace: Workspace) -> CacheManifest | N
         if check_file(workspace.output, entry.file):
             publish_folder(workspace.made_content, workspace.output / entry.folder)
     workspace.columns.mkdir(exist_ok=True)
-    return commit_next(
-        workspace.output,
-        lambda: growth.manifest_after(_newest(growth.base)),
-        scratch=workspace.columns,
-    )
+    create = None
+    if isinstance(workspace, RemoteWorkspace):
+        workspace.put_folders(growth.new_folders)
+        create = workspace.create_manifest
+
+    def next_version() -> CacheManifest | None:
+        workspace.refresh()
+        return growth.manifest_after(_newest(growth.base))
+
+    return commit_next(workspace.output, next_version, scratch=workspace.columns, create=create)
 
 
 def _newest(cache: LiveCache) -> LiveCache:
@@ -254,12 +270,17 @@ def _entry_of(path: Path, folder: str) -> GenerationEntry | None:
         return None
 
 
-def require_writable(output: Path) -> None:
+def require_writable(workspace: Workspace) -> None:
     """Refuse, before minutes of decoding, a cache into which nothing can be moved.
+
+    That of an object store has been written to before.
 
     Raises:
         OutputError: it cannot be written, or it is mounted by itself.
     """
+    output = workspace.output
+    if isinstance(workspace, RemoteWorkspace):
+        return
     if not os.access(output, os.W_OK | os.X_OK):
         raise OutputError(f"{output}: cannot be written; copy the cache to a place that can be")
     if output.stat().st_dev != output.parent.stat().st_dev:

@@ -4,17 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cache_builder.errors import ConfigError
+from cache_builder.errors import ConfigError, MachineError
 from cache_builder.folder_scan import scanned_files
 from cache_builder.growing.agreement import recorded_configs, require_same_cameras, require_same_settings
 from cache_builder.growing.append_columns import TablesGiven
 from cache_builder.growing.comparing import compared_or_refused
 from cache_builder.growing.forgetting import ids_to_forget
 from cache_builder.growing.live_cache import read_live_cache
+from cache_builder.jobs import newest_version
 from cache_builder.settings import BuildConfig, BuildSettings, RunOptions, resolve
 from cache_builder.sources import SourceContents
 from cache_builder.stages import Workspace
+from frame_store.errors import ObjectStoreError
 from frame_store.not_a_cache import is_cache
+from frame_store.remote import ObjectClient, RemoteUrl
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,18 +33,30 @@ class AppendRequest:
     tables: TablesGiven = field(default_factory=TablesGiven)
 
 
-def resolve_for(settings: BuildSettings, output: Path, *, append: bool) -> tuple[BuildConfig, RunOptions]:
+def resolve_for(
+    settings: BuildSettings, output: Path | RemoteUrl, *, append: bool
+) -> tuple[BuildConfig, RunOptions]:
     """`resolve`. Settings for an append may contradict the defaults, and go with the cache that is there.
 
     Raises:
         ConfigError: settings that contradict each other.
+        MachineError: the object store of the cache cannot be reached.
     """
     try:
         return resolve(settings)
     except ConfigError:
-        if not append or not is_cache(output):
+        if not append or not _is_cache(output):
             raise
         return resolve(settings.of_run())
+
+
+def _is_cache(output: Path | RemoteUrl) -> bool:
+    try:
+        return (
+            is_cache(output) if isinstance(output, Path) else newest_version(ObjectClient(output)) is not None
+        )
+    except ObjectStoreError as error:
+        raise MachineError(str(error)) from None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

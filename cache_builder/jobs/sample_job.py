@@ -1,7 +1,10 @@
 """Decodes, encodes and packs a few frames of a video in a worker, to measure what a build will take."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -45,6 +48,17 @@ class SampleJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Its spill is a temporary folder, and its unit may be a part of one that a build would decode."""
 
     @property
+    def needs_preparing(self) -> bool:
+        """Whether its video is to be downloaded first."""
+        return self.job.needs_preparing
+
+    @contextmanager
+    def prepare(self) -> Iterator[Self]:
+        """The same job, with its video at hand."""
+        with self.job.prepare() as job:
+            yield msgspec.structs.replace(self, job=job)
+
+    @property
     def limits(self) -> JobLimits:
         """Those of the job."""
         return self.job.limits
@@ -56,17 +70,19 @@ class SampleJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """
         job = self.job
         started = time.perf_counter()
+        folder = job.spill
+        assert isinstance(folder, Path)  # samples are measured on disk
         receipt = job.run()
         seconds_decode = time.perf_counter() - started
-        spill = UnitSpill(job.spill, job.spill_name)
+        spill = UnitSpill(folder, job.spill_name)
         receipt_bytes = spill.num_receipt_bytes
         num_frames_decoded = receipt.num_frames_decoded
         if not len(receipt.kept_rows):
             spill.remove()
             job = _every_frame_of_a_few_packets(job)
             receipt = job.run()
-            spill = UnitSpill(job.spill, job.spill_name)
-        shard = job.spill / f"{job.spill_name}.shard"
+            spill = UnitSpill(folder, job.spill_name)
+        shard = folder / f"{job.spill_name}.shard"
         try:
             started = time.perf_counter()
             rows = receipt.kept_rows[: _most_frames_of_a_shard(job.config)]

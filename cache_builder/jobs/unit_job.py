@@ -10,9 +10,11 @@ import numpy as np
 from cache_builder.errors import DeviceError, UnitNotIndependentError, VideoError
 from cache_builder.executors import JobLimits
 from cache_builder.findings import FRAME_DTYPE, KEPT_DTYPE, FrameNotes, UnitReceipt
-from cache_builder.jobs.spill import UnitSpill
+from cache_builder.jobs.objects import SECONDS_TO_PUT
+from cache_builder.jobs.spill import SpilledUnit, SpillPlace, spilled_unit
 from cache_builder.plan import DecodeUnit, Selection, make_selection
 from cache_builder.settings import BuildConfig
+from cache_builder.staging import StagedVideoJob
 from cache_builder.video.decode import (
     CPU,
     DecodeBackend,
@@ -33,10 +35,9 @@ FRAMES_PER_FIDELITY_SAMPLE: Final = 16
 """Every 16th stored frame of a unit, its first one included, is decoded again and compared."""
 
 
-class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class UnitJob(StagedVideoJob, frozen=True, kw_only=True, eq=False):
     """Decode `unit` of the video at `path` into `spill`."""
 
-    path: Path
     scan: VideoScan
     unit: DecodeUnit
     first_ordinal: int
@@ -48,8 +49,13 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Of a file that holds several episodes: a bool for each frame of the unit, whether it is kept, as far as known.
     Frames after the last one are not kept. None: the configuration alone decides."""
     config: BuildConfig
-    spill: Path
+    spill: SpillPlace
     backend: DecodeBackend = CPU
+
+    @property
+    def name(self) -> str:
+        """The video, as messages name it."""
+        return self.scan.facts.path
 
     @property
     def spill_name(self) -> str:
@@ -70,6 +76,8 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         seconds = seconds_to_decode(
             num_packets, width=facts.width, height=facts.height, num_bytes=facts.num_bytes
         )
+        if not isinstance(self.spill, Path):
+            seconds += SECONDS_TO_PUT  # a slow store is no fault of the video
         return JobLimits(
             seconds=seconds,
             memory_bytes=None if is_device else DEFAULT_LIMITS.max_memory_bytes,
@@ -83,16 +91,20 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             UnitNotIndependentError: the unit cannot be decoded from its first packet alone.
             VideoError: the video changed since the scan, or its frames cannot be converted.
             OSError: disk full or failing.
+            ObjectStoreError: the object store of the spill cannot be reached.
             CudaError: the GPU can no longer be used.
         """
-        spill = UnitSpill(self.spill, self.spill_name)
+        spill = spilled_unit(self.spill, self.spill_name)
         receipt = spill.read_receipt()
         if receipt is None:
-            receipt = self._decode(spill)
-            spill.write_receipt(receipt)
+            try:
+                receipt = self._decode(spill)
+                spill.write_receipt(receipt)
+            finally:
+                spill.close()
         return receipt
 
-    def _decode(self, spill: UnitSpill) -> UnitReceipt:
+    def _decode(self, spill: SpilledUnit) -> UnitReceipt:
         if not self.backend.is_device:
             try:
                 return self._decode_with(self.backend, spill)
@@ -111,7 +123,7 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         # Only the CPU decides what is damaged and what is left of it, because each GPU conceals damage in its own way.
         return msgspec.structs.replace(self._decode_with(CPU, spill), device_failure=failure)
 
-    def _decode_with(self, backend: DecodeBackend, spill: UnitSpill) -> UnitReceipt:
+    def _decode_with(self, backend: DecodeBackend, spill: SpilledUnit) -> UnitReceipt:
         config = self.config
         codec = make_codec(config.encoding)
         decoded_again = np.empty(config.frame_shape, config.frame_dtype)

@@ -18,13 +18,23 @@ from cache_builder.stages.other_files import (
     write_videos,
 )
 from cache_builder.stages.shards import collect_shards, write_plan, write_shards
-from cache_builder.stages.workspace import REMOVED_NAME, Workspace, resolved
+from cache_builder.stages.workspace import (
+    REMOVED_NAME,
+    RemoteWorkspace,
+    ScratchObjects,
+    Workspace,
+    make_workspace,
+    resolved,
+    store_errors_as_ours,
+)
 
 __all__ = [
     "REMOVED_NAME",
     "DecodeResult",
     "DecodeStage",
     "NodeCheckJob",
+    "RemoteWorkspace",
+    "ScratchObjects",
     "Workspace",
     "cluster_executor",
     "collect_shards",
@@ -34,10 +44,12 @@ __all__ = [
     "library_versions",
     "list_changes",
     "make_node_check",
+    "make_workspace",
     "remove_reports",
     "reports_of",
     "resolved",
     "setting_differences",
+    "store_errors_as_ours",
     "version_differences",
     "write_files_of_index",
     "write_index",

@@ -35,12 +35,17 @@ def commit_manifest(cache: Path, manifest: CacheManifest, *, scratch: Path) -> N
 
 
 def commit_next(
-    cache: Path, next_version: Callable[[], CacheManifest | None], *, scratch: Path
+    cache: Path,
+    next_version: Callable[[], CacheManifest | None],
+    *,
+    scratch: Path,
+    create: Callable[[CacheManifest], None] | None = None,
 ) -> CacheManifest | None:
     """Create the manifest that `next_version` makes out of the newest one; again where another process was faster.
 
     `next_version` reads the cache anew at each call. It returns None where there is nothing to write, and raises where
-    what the other process wrote does not go with this.
+    what the other process wrote does not go with this. `create` creates the manifest of a cache in an object store, and
+    raises FileExistsError; `cache` is then a copy of its tables.
 
     Returns what was written. Raises as `commit_manifest`, and what `next_version` raises.
     """
@@ -48,9 +53,11 @@ def commit_next(
         manifest = next_version()
         if manifest is None:
             return None
-        name = manifest_name(manifest.version)
         try:
-            _create(cache / name, manifest, scratch=scratch)
+            if create is not None:
+                create(manifest)
+            else:
+                _create(cache / manifest_name(manifest.version), manifest, scratch=scratch)
         except FileExistsError:
             continue
         return manifest

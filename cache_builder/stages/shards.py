@@ -11,10 +11,19 @@ import numpy.typing as npt
 
 from cache_builder.errors import MachineError
 from cache_builder.executors import Executor, JobDied, JobDone, RunnableJob
-from cache_builder.jobs import GatherPlaces, PlanNames, ShardJob, SpillDamagedError, UnitSpill
+from cache_builder.jobs import (
+    PLAN_DIGEST_NAME,
+    PLAN_FILES,
+    GatherPlaces,
+    PlanNames,
+    ShardJob,
+    SpillDamagedError,
+    spilled_unit,
+)
 from cache_builder.plan import ShardPlan
 from cache_builder.settings import BuildConfig
 from frame_store.containers import ShardReceipt
+from frame_store.errors import ObjectStoreError
 from frame_store.files import write_file
 from frame_store.names import Container, shard_name
 
@@ -29,18 +38,24 @@ def write_plan(
     container: Container,
     sources: npt.NDArray[np.void],
     names: PlanNames,
-) -> None:
+) -> GatherPlaces:
     """Write what the shard jobs read, and remove all that an interrupted build left except shards of the same plan.
 
     `folder` is the name of the generation. It belongs to the plan: shards of another one are removed.
 
     The plan depends on which frames were decoded. Two runs can differ in that only if a worker was killed.
+
+    Returns the places for the jobs of this plan. Shards that are objects are told apart by their records.
+
+    Raises:
+        OSError: disk full or failing.
+        ObjectStoreError: a store cannot be reached.
     """
     digest = hashlib.sha256()
     for array in (sources, plan.source_of_frame, plan.shard_sizes):
         digest.update(array.tobytes())
     digest.update(msgspec.json.encode([folder, names]))
-    digest_path = places.plan / "sha256"
+    digest_path = places.plan / PLAN_DIGEST_NAME
     if not digest_path.exists() or digest_path.read_text() != digest.hexdigest():
         for stale in (places.receipts, places.cache):
             if stale.exists():
@@ -56,6 +71,14 @@ def write_plan(
     np.save(places.plan / "source_of_frame.npy", plan.source_of_frame, allow_pickle=False)
     write_file(places.plan / "names.json", msgspec.json.encode(names))
     write_file(digest_path, digest.hexdigest().encode())
+    if places.objects is None:
+        return places
+    if places.objects.plans is not None:
+        for name in PLAN_FILES:
+            places.objects.plans.put_file(f"{digest.hexdigest()}/{name}", places.plan / name)
+    return msgspec.structs.replace(
+        places, objects=msgspec.structs.replace(places.objects, plan_digest=digest.hexdigest())
+    )
 
 
 def write_shards(
@@ -71,7 +94,7 @@ def write_shards(
     """Write shards of the plan into the generation `folder` of `places.cache`; returns a receipt for each.
 
     Raises:
-        MachineError: disk full, I/O error, a worker died, or spilled frames changed on disk.
+        MachineError: disk full, I/O error, a store that cannot be reached, a worker died, or spilled frames changed.
     """
     starts = plan.shard_starts
     for shard_id in shard_ids:
@@ -89,9 +112,9 @@ def write_shards(
         return collect_shards(pool, container=config.format, progress=progress)
     except SpillDamagedError as error:
         unit_name = str(error)
-        UnitSpill(places.spill, unit_name).remove()
+        spilled_unit(places.spill, unit_name).remove()
         raise MachineError(
-            f"spilled frames {unit_name} changed on disk; the same command decodes them again"
+            f"spilled frames {unit_name} changed after they were written; the same command decodes them again"
         ) from error
 
 
@@ -113,7 +136,7 @@ def collect_shards(
     """The receipts of the shards whose jobs the pool has. `progress` gets the frames of each.
 
     Raises:
-        MachineError: disk full, I/O error, or a worker died.
+        MachineError: disk full, I/O error, a store that cannot be reached, or a worker died.
         What else a job raises.
     """
     receipts: dict[int, ShardReceipt] = {}
@@ -124,7 +147,7 @@ def collect_shards(
             progress(outcome.result.num_frames)
         elif isinstance(outcome, JobDied):
             raise MachineError(f"{name}: the process writing it {outcome.how}; the same command resumes")
-        elif isinstance(outcome.error, OSError | MemoryError):
+        elif isinstance(outcome.error, OSError | MemoryError | ObjectStoreError):
             raise MachineError(
                 f"writing {name}: {outcome.error}; the same command resumes"
             ) from outcome.error

@@ -20,6 +20,7 @@ from frame_store.protocol import (
     HoldsEncodedFrames,
     PrefetchingStore,
     check_frame_ids,
+    frames_ahead,
 )
 from frame_store.shared import without_controls
 from frame_store.source_order import NO_PLACE, Int64s, SourceOrder
@@ -150,6 +151,11 @@ class AlignedStore(FrameSequence):
         """The columns of `store`."""
         columns: Columns = getattr(self._store, "columns", super().columns)
         return columns
+
+    @property
+    def frames_ahead(self) -> int:
+        """As of the store. See `frame_store.protocol.frames_ahead`."""
+        return frames_ahead(self._store)
 
     @property
     def may_cross_fork(self) -> bool:

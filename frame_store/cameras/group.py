@@ -15,7 +15,7 @@ from frame_store.columns import NO_COLUMNS, Columns
 from frame_store.errors import StoreDamagedError, ViewError
 from frame_store.names import PixelDtype
 from frame_store.notebook import ShownInNotebooks
-from frame_store.protocol import FrameIds, FrameRows, Frames, FrameStore, PrefetchingStore
+from frame_store.protocol import FrameIds, FrameRows, Frames, FrameStore, PrefetchingStore, frames_ahead
 from frame_store.shared import counted, counted_in_groups, without_controls
 from frame_store.source_order import SourceOrder
 from frame_store.video_table import VideoTable
@@ -131,6 +131,11 @@ class CameraGroup(ShownInNotebooks):
     def source_order(self) -> SourceOrder:
         """See `FrameStore`; of the first camera."""
         return self._leader.source_order
+
+    @property
+    def frames_ahead(self) -> int:
+        """The largest number of a camera. See `frame_store.protocol.frames_ahead`."""
+        return max(map(frames_ahead, self._cameras.values()))
 
     @property
     def may_cross_fork(self) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from frame_store.column_files.record import (
 from frame_store.columns import NO_COLUMNS, Column, ColumnPart, Columns, MappedArray, concat_columns
 from frame_store.errors import ColumnError, StoreDamagedError, StoreFormatError
 from frame_store.files import read_inside
-from frame_store.manifest import CacheTree, ColumnsEntry, FileEntry
+from frame_store.manifest import CacheTree, ColumnsEntry, FileEntry, need_files
+from frame_store.names import COLUMNS_NAME
+from frame_store.remote import MirroredFile, RemoteCache
 from frame_store.shared import counted, raise_if_out_of_files
 from frame_store.source_order import Int64s
 
@@ -58,7 +61,7 @@ def entries_of(tree: CacheTree) -> list[ColumnsEntry]:
 
 def _opened(tree: CacheTree, entry: ColumnsEntry, *, num_rows: int) -> Columns:
     store_path = tree.store_path
-    record = read_columns_record(store_path, entry)
+    record = _read_record(tree, entry)
     if not has_columns(tree, entry, record) or record.num_rows != num_rows:
         raise StoreDamagedError(
             f"{store_path / entry.folder}: columns of generation {record.generation[:16]} with "
@@ -70,7 +73,9 @@ def _opened(tree: CacheTree, entry: ColumnsEntry, *, num_rows: int) -> Columns:
     try:
         return Columns(
             [
-                open_column(store_path, entry.folder, column, length=length_of[column.scope])
+                open_column(
+                    store_path, entry.folder, column, length=length_of[column.scope], remote=tree.remote
+                )
                 for column in record.columns
             ],
             num_rows=num_rows,
@@ -98,7 +103,7 @@ def read_dataset(tree: CacheTree) -> Mapping[str, Any] | None:
     entries = entries_of(tree)
     if not entries:
         return None
-    record = read_columns_record(tree.store_path, entries[-1])
+    record = _read_record(tree, entries[-1])
     if not has_columns(tree, entries[-1], record):
         raise StoreDamagedError(
             f"{tree.store_path / entries[-1].folder}: is of another generation; {remedy(tree.store_path)}"
@@ -106,12 +111,26 @@ def read_dataset(tree: CacheTree) -> Mapping[str, Any] | None:
     return record.dataset
 
 
-def open_column(store_path: Path, folder: str, column: ColumnEntry, *, length: int) -> Column:
+def _read_record(tree: CacheTree, entry: ColumnsEntry) -> ColumnsRecord:
+    """What `columns.json` states. Raises what `read_columns_record` and `need_files` raise."""
+    if tree.remote is not None:
+        name = f"{entry.folder}/{COLUMNS_NAME}"
+        tree.remote.need([MirroredFile(name=name, sha256=entry.digest, num_bytes=None)])
+    return read_columns_record(tree.store_path, entry)
+
+
+def open_column(
+    store_path: Path, folder: str, column: ColumnEntry, *, length: int, remote: RemoteCache | None = None
+) -> Column:
     """One column of the folder of columns `folder`, with `length` rows. Raises as `read_texts`."""
 
     def mapped(file: FileEntry, dtype: str, shape: tuple[int, ...]) -> MappedArray:
-        return MappedArray(store_path, file.inside(folder).name, dtype=np.dtype(dtype), shape=shape)
+        entry = file.inside(folder)
+        need = None if remote is None else partial(need_files, remote, [entry])
+        return MappedArray(store_path, entry.name, dtype=np.dtype(dtype), shape=shape, need=need)
 
+    if column.codes is not None:
+        need_files(remote, [column.codes.inside(folder)])
     return Column(
         name=column.name,
         scope=column.scope,

@@ -1,6 +1,7 @@
 """A `.npy` file of a cache as a read-only array, mapped at its first use."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,19 @@ class MappedArray:
         shape: tuple[int, ...],
         section: str = "4.2",
         to_restore: str = "cache-build --columns writes columns again",
+        need: Callable[[], None] | None = None,
     ) -> None:
-        """Open nothing. For messages: the `section` of FORMAT.md, and what writes a damaged file again."""
+        """Open nothing. For messages: the `section` of FORMAT.md, and what writes a damaged file again.
+
+        `need`, which pickles, has the file of a remote cache downloaded before it is mapped.
+        """
         self._store_path = store_path
         self._name = name
         self.dtype = dtype
         self.shape = shape
         self._section = section
         self._to_restore = to_restore
+        self._need = need
         self._mapped: tuple[npt.NDArray[Any], int] | None = None
         """The array, and the bytes of its file."""
 
@@ -52,6 +58,8 @@ class MappedArray:
         path = os.path.join(self._store_path, self._name)  # noqa: PTH118 - at each access
         try:
             if self._mapped is None:
+                if self._need is not None:
+                    self._need()
                 array = map_npy(
                     self._store_path, self._name, dtype=self.dtype, shape=self.shape, section=self._section
                 )

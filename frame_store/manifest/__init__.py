@@ -10,7 +10,7 @@ from frame_store.manifest.manifest import (
     fresh_manifest,
     next_manifest,
 )
-from frame_store.manifest.opening import read_manifest
+from frame_store.manifest.opening import MAX_MANIFEST_BYTES, read_manifest
 from frame_store.manifest.parts import (
     MANY_GENERATIONS,
     PartEntry,
@@ -33,11 +33,19 @@ from frame_store.manifest.records import (
 )
 from frame_store.manifest.shard_sizes import FramesPerShard, cut_into_shards, shard_sizes_of_parts
 from frame_store.manifest.signed_json import decode_signed, encode_signed, is_too_dense
-from frame_store.manifest.tree import CacheTree, GenerationTree, read_tree, read_trees, surviving_tree
+from frame_store.manifest.tree import (
+    CacheTree,
+    GenerationTree,
+    need_files,
+    read_tree,
+    read_trees,
+    surviving_tree,
+)
 from frame_store.manifest.videos import VideoEntry, VideoSpan, encode_videos, read_videos, stream_videos
 
 __all__ = [
     "MANY_GENERATIONS",
+    "MAX_MANIFEST_BYTES",
     "CacheManifest",
     "CacheTree",
     "CameraEntry",
@@ -74,6 +82,7 @@ __all__ = [
     "is_too_dense",
     "joined_fingerprint",
     "many_generations_hint",
+    "need_files",
     "next_manifest",
     "read_generation",
     "read_manifest",

@@ -1,7 +1,7 @@
 """The newest manifest of a cache and the `generation.json` of its generations, read together."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, chain
@@ -16,8 +16,10 @@ from frame_store.manifest.held import HeldManifest
 from frame_store.manifest.manifest import CacheManifest
 from frame_store.manifest.opening import read_manifest
 from frame_store.manifest.parts import PartEntry, joined_fingerprint
+from frame_store.manifest.records import FileEntry
 from frame_store.manifest.videos import VideoEntry, read_videos, stream_videos
-from frame_store.names import manifest_name
+from frame_store.names import VIDEOS_NAME, manifest_name
+from frame_store.remote import MirroredFile, RemoteCache
 from frame_store.shared import counted, without_controls
 
 
@@ -34,6 +36,8 @@ class GenerationTree:
     generation: Generation
     camera: CameraEntry | None = None
     """The camera whose generation it is; None for a cache without cameras."""
+    remote: RemoteCache | None = field(default=None, compare=False, repr=False)
+    """As of `CacheTree`."""
 
     @property
     def folder(self) -> str:
@@ -45,12 +49,18 @@ class GenerationTree:
         """The generation's folder."""
         return self.store_path / self.folder
 
+    def files_named(self, names: Collection[str]) -> list[FileEntry]:
+        """Those of its files, with their paths inside the cache, that have one of these names."""
+        return [entry.inside(self.folder) for entry in self.generation.files if entry.name in names]
+
     def read_videos(self) -> list[VideoEntry]:
-        """The table of videos by local video_id. Raises what `videos.read_videos` raises."""
+        """The table of videos by local video_id. Raises what `videos.read_videos` and `need_files` raise."""
+        need_files(self.remote, self.files_named([VIDEOS_NAME]))
         return read_videos(self.store_path, self.folder, self.generation)
 
     def stream_videos(self) -> Iterator[VideoEntry]:
-        """The table of videos, record by record. Raises what `videos.read_videos` raises, also in the middle."""
+        """The table of videos, record by record. Raises what `read_videos` raises, also in the middle."""
+        need_files(self.remote, self.files_named([VIDEOS_NAME]))
         return stream_videos(self.store_path, self.folder, self.generation)
 
 
@@ -67,6 +77,8 @@ class CacheTree:
     """The camera of a cache of cameras whose generations these are; None for a cache without cameras."""
     held: HeldManifest | None = field(default=None, compare=False, repr=False)
     """What keeps the folders from being removed while this tree, or one made of it, is in use."""
+    remote: RemoteCache | None = field(default=None, compare=False, repr=False)
+    """Where the shards lie, and what downloads the other files to `store_path`; None for a cache on a disk."""
 
     def __post_init__(self) -> None:
         """Check that the generations agree.
@@ -82,6 +94,18 @@ class CacheTree:
                         f"{tree.path}: {name} is {found}, the first generation has {expected}; all generations of a "
                         "cache have the same"
                     )
+
+    @property
+    def text(self) -> str:
+        """What the cache is called in messages: its path, or its URL."""
+        return str(self.store_path) if self.remote is None else self.remote.url.text
+
+    def need(self, names: Collection[str]) -> None:
+        """Have those files of each generation on this machine that have one of these names.
+
+        Raises what `need_files` raises.
+        """
+        need_files(self.remote, chain.from_iterable(each.files_named(names) for each in self.generations))
 
     @property
     def common(self) -> Generation:
@@ -156,6 +180,20 @@ class CacheTree:
         return chain.from_iterable(tree.stream_videos() for tree in self.generations)
 
 
+def need_files(remote: RemoteCache | None, files: Iterable[FileEntry]) -> None:
+    """Have files of a cache, with their paths inside it, on this machine. Those of a cache on a disk are.
+
+    Raises:
+        StoreDamagedError: an object is not what its hash says.
+        ObjectStoreError: the object store cannot be reached, refuses, or has no such object.
+        OSError: the folder of the small files cannot be written.
+    """
+    if remote is not None:
+        remote.need(
+            MirroredFile(name=entry.name, sha256=entry.sha256, num_bytes=entry.num_bytes) for entry in files
+        )
+
+
 def read_tree(store_path: Path, *, camera: str | None = None, version: int | None = None) -> CacheTree:
     """The manifest and the generations of the cache at `store_path`, or of one of its cameras.
 
@@ -176,18 +214,22 @@ def read_tree(store_path: Path, *, camera: str | None = None, version: int | Non
     return _read(store_path, camera=camera, all_cameras=False, version=version)[0]
 
 
-def read_trees(store_path: Path) -> list[CacheTree]:
+def read_trees(store_path: Path, *, version: int | None = None) -> list[CacheTree]:
     """As `read_tree`, of each camera in order, under one manifest; one tree for a cache without cameras."""
-    return _read(store_path, camera=None, all_cameras=True, version=None)
+    return _read(store_path, camera=None, all_cameras=True, version=version)
 
 
 def surviving_tree(tree: CacheTree) -> CacheTree:
     """The tree, or, where folders of it were removed after a compaction, that of the same frames in the newest version.
 
+    A tree of a remote cache stays as it is: asking for a newer one would take requests.
+
     Raises:
         StoreDamagedError: the newest version has no generation that ends with the last frame of the tree.
         What `read_tree` raises.
     """
+    if tree.remote is not None:
+        return tree
     folders = [
         *(each.folder for each in tree.generations),
         *(entry.folder for entry in tree.manifest.columns),

@@ -1,7 +1,7 @@
 """Frames out of a cache. `index.npy` has the place of each payload, so one reader serves tar and Zarr."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Literal, Self, get_args
 
@@ -26,12 +26,12 @@ from frame_store.names import PixelDtype
 from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, check_out
 from frame_store.reader.checked_index import CheckedIndex
 from frame_store.reader.content_orders import ContentOrders
-from frame_store.reader.mapped_shards import MappedShards, OpenShards
-from frame_store.reader.open_shards import ShardFiles
-from frame_store.reader.payloads import prefetch_payloads, read_frames_in_turn, read_payloads
-from frame_store.reader.places import check_crc, places_of
+from frame_store.reader.payloads import LocalShards
+from frame_store.reader.places import places_of
+from frame_store.reader.remote import FRAMES_AHEAD, RemoteShards, remote_cache, remote_tree
 from frame_store.reader.source_files import SourceFiles
 from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
+from frame_store.remote import RemoteCache, RemoteUrl, ShardFeed
 from frame_store.shared import counted, flag, user_path, without_controls
 from frame_store.source_order import Int64s, SourceOrder
 from frame_store.video_table import VideoTable
@@ -49,20 +49,29 @@ class CacheStore(FrameSequence):
         path: str | os.PathLike[str],
         *,
         reads: Reads = "map",
-        verify_reads: bool = False,
+        verify_reads: bool | None = None,
         camera: str | None = None,
         generation: int | None = None,
+        folder: str | os.PathLike[str] | None = None,
+        folder_bytes: int | None = None,
     ) -> None:
         """Open the cache at `path`, or one camera of a cache of cameras. Frames of forgotten videos are among its own.
 
         Args:
-            path: the folder with `manifest-0000.json`; a leading `~` is the user's home.
-            reads: see `Reads`.
+            path: the folder with `manifest-0000.json`, where a leading `~` is the user's home; or its URL, such as
+                `s3://bucket/folder`, of s3, gs, az, http or https.
+            reads: see `Reads`. Of a URL nothing is mapped.
             verify_reads: compare each payload with its CRC-32C in the index, so that a flipped bit is an error and not
-                a wrong picture. It costs almost nothing for JPEG; raw frames come 0.4 times as fast.
+                a wrong picture. It costs almost nothing for JPEG; raw frames come 0.4 times as fast. None means True
+                for a URL, where a wrong payload is asked for again first, and False for a path.
             camera: the name of a camera of a cache of cameras, which is opened alone, with the columns that all share.
             generation: the cache as it was when this generation was the newest one, with the same frame ids; 0 is the
                 first build. None opens all generations.
+            folder: of a URL: the folder of this machine, shared by processes and by URLs, in which the small files of
+                the cache are kept (manifest, index, source order, columns: 48 bytes a frame and more). None means
+                `frame-cache` in `$XDG_CACHE_HOME` or `~/.cache`.
+            folder_bytes: of a URL: how many bytes of whole shards may lie in that folder beside the small files. None
+                keeps none, and frames are read by ranges.
 
         Raises:
             StoreNotFoundError: `path` holds no cache.
@@ -74,29 +83,40 @@ class CacheStore(FrameSequence):
         """
         if reads not in get_args(Reads):
             raise ValueError(f"reads must be one of {', '.join(get_args(Reads))}; found {reads!r}")
-        self.path = user_path(path)
+        remote = remote_cache(path, folder=folder, folder_bytes=folder_bytes)
         self.reads: Reads = reads
-        self.verify_reads = flag("verify_reads", verify_reads)
-        tree = read_tree(self.path, camera=camera)
+        self.verify_reads = _verifies(verify_reads, remote)
+        tree = (
+            read_tree(user_path(path), camera=camera)
+            if remote is None
+            else remote_tree(remote, camera=camera)
+        )
         self._open(tree if generation is None else tree.up_to(generation))
 
     @classmethod
-    def of_tree(cls, tree: CacheTree, *, reads: Reads = "map", verify_reads: bool = False) -> Self:
+    def of_tree(cls, tree: CacheTree, *, reads: Reads = "map", verify_reads: bool | None = None) -> Self:
         """Open the generations of a tree, such as one alone. Raises as `CacheStore`."""
         store = cls.__new__(cls)
-        store.path, store.reads, store.verify_reads = tree.store_path, reads, verify_reads
+        store.reads, store.verify_reads = reads, _verifies(verify_reads, tree.remote)
         store._open(tree)
         return store
 
     def _open(self, tree: CacheTree) -> None:
         self.tree = tree
         """The manifest and the generations, which are the cache's or the camera's."""
+        self.path = tree.store_path
+        """The folder of the cache; of a URL the folder that has its small files."""
         self._index = CheckedIndex(tree)
         self._source_files = SourceFiles(tree)
         self._content_orders = ContentOrders(tree)
         self._is_raw = self.common.encoding.name == "raw"
         self._codec = make_codec(self.common.encoding)
         self._opened = self._open_shards()
+
+    @property
+    def url(self) -> RemoteUrl | None:
+        """Where the cache lies; None for one on a disk."""
+        return None if self.tree.remote is None else self.tree.remote.url
 
     @property
     def manifest(self) -> CacheManifest:
@@ -216,8 +236,16 @@ class CacheStore(FrameSequence):
 
     @property
     def may_cross_fork(self) -> bool:
-        """True: a forked child opens the files anew."""
-        return True
+        """True: a forked child opens the files anew. False for a cache at a URL: requests do not survive a fork."""
+        return self.tree.remote is None
+
+    @property
+    def frames_ahead(self) -> int:
+        """How many frames of an order are to be announced ahead: enough to hide the latency of requests; 0 on a disk.
+
+        See `frame_store.protocol.frames_ahead`.
+        """
+        return 0 if self.tree.remote is None else FRAMES_AHEAD
 
     @property
     def encoding_name(self) -> str:
@@ -233,7 +261,7 @@ class CacheStore(FrameSequence):
 
     def __repr__(self) -> str:
         return (
-            f"CacheStore({str(self.path)!r}, {self._of_camera}{counted(len(self), 'frame')} of {self.frame_shape}, "
+            f"CacheStore({self.tree.text!r}, {self._of_camera}{counted(len(self), 'frame')} of {self.frame_shape}, "
             f"{self.common.container} {self.common.encoding.name}, {counted(len(self.shard_sizes), 'shard')})"
         )
 
@@ -251,7 +279,6 @@ class CacheStore(FrameSequence):
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Open files and maps are not pickled. The copy has the same generations, also where the cache has grown since.
         tree, self.reads, self.verify_reads = state["tree"], state["reads"], state["verify_reads"]
-        self.path = tree.store_path
         self._open(surviving_tree(tree))
 
     def read_frames(self, frame_ids: FrameIds, out: Frames | None = None) -> Frames:
@@ -296,7 +323,7 @@ class CacheStore(FrameSequence):
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         places = places_of(ids, self._index.rows(ids))
-        return read_payloads(self._shards().files, places, verifies=self.verify_reads)
+        return self._shards().read_encoded(places)
 
     def prefetch(self, frame_ids: FrameIds) -> bool:
         """Have the system read the frames from the disk, if they are not in memory yet; returns at once.
@@ -304,12 +331,20 @@ class CacheStore(FrameSequence):
         A few frames are looked for in memory first, and the others only where one of these is missing. So a call costs
         almost nothing where the cache is in memory. Returns whether one was missing.
 
+        Of a cache at a URL, their payloads are asked for, and kept in memory until they are read, at most 256 MB; the
+        result is True.
+
         Raises:
             FrameIdError: an id outside [0, len(self)).
         """
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        return prefetch_payloads(
-            self._shards().files, ids, lambda some: places_of(some, self._index.rows(some))
+        return self._shards().prefetch(ids, lambda some: places_of(some, self._index.rows(some)))
+
+    def feed(self, upcoming: Iterator[npt.NDArray[np.int64]], *, num_in_flight: int) -> ShardFeed | None:
+        """See `FetchesShards`; None for a cache on a disk, and where no `folder_bytes` are given."""
+        opened = self._shards()
+        return (
+            opened.feed(upcoming, num_in_flight=num_in_flight) if isinstance(opened, RemoteShards) else None
         )
 
     def read_payload(self, frame_id: int) -> bytes:
@@ -317,8 +352,9 @@ class CacheStore(FrameSequence):
         return self.read_encoded([frame_id])[0].tobytes()
 
     def close(self) -> None:
-        """Release files and maps; reading afterwards reopens them."""
-        self._opened = self._open_shards()
+        """Release files, maps and threads; reading afterwards reopens them."""
+        opened, self._opened = self._opened, self._open_shards()
+        opened.close()
 
     def __enter__(self) -> Self:
         return self
@@ -330,36 +366,21 @@ class CacheStore(FrameSequence):
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         out = check_out(out, num_frames=len(ids), store=self)
         rows = self._index.rows(ids)
-        opened = self._shards()
-        if opened.maps is not None:
-            self._gather(opened.maps, ids, rows, out)
-        else:
-            order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
-            read_frames_in_turn(
-                opened.files,
-                places_of(ids[order], rows[order]),
-                order.tolist(),
-                out,
-                decode_into=self._codec.decode_into,
-                verifies=self.verify_reads,
-            )
+        self._shards().read(ids, rows, out, self._codec.decode_into)
         return out, rows
 
-    def _gather(self, maps: MappedShards, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames) -> None:
-        """Copy raw frames out of the maps. A copy empties the CPU's cache, so the code between copies is kept short."""
-        if not len(ids):
-            return
-        maps.gather(ids, rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64), out)
-        if self.verify_reads:
-            for place, frame in zip(places_of(ids, rows), out, strict=True):
-                check_crc(maps.files, place, frame.data)
+    def _open_shards(self) -> LocalShards | RemoteShards:
+        if self.tree.remote is not None:
+            return RemoteShards(self.tree, self.tree.remote, verifies=self.verify_reads)
+        maps = self._is_raw and self.reads == "map"
+        return LocalShards(self.tree, maps=maps, verifies=self.verify_reads)
 
-    def _open_shards(self) -> OpenShards:
-        files = ShardFiles(self.tree)
-        return OpenShards.of(files, maps=self._is_raw and self.reads == "map")
-
-    def _shards(self) -> OpenShards:
+    def _shards(self) -> LocalShards | RemoteShards:
         # A forked child makes its own: another thread of the parent may have held the lock at the fork.
         if self._opened.pid != os.getpid():
             self._opened = self._open_shards()
         return self._opened
+
+
+def _verifies(verify_reads: bool | None, remote: RemoteCache | None) -> bool:
+    return remote is not None if verify_reads is None else flag("verify_reads", verify_reads)

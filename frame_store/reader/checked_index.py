@@ -32,6 +32,7 @@ class CheckedIndex:
             OSError: no more files can be opened.
         """
         self._tree = tree
+        tree.need([INDEX_NAME])
         self._files = [_IndexFile(each, is_mapped=len(tree.generations) == 1) for each in tree.generations]
         shards = [shard for each in tree.generations for shard in each.generation.shards]
         self.shard_sizes = np.array([shard.num_frames for shard in shards], np.int64)

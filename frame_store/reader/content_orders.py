@@ -6,7 +6,7 @@ import numpy.typing as npt
 from frame_store.columns import MappedArray
 from frame_store.content_order import mapped_orders
 from frame_store.errors import StoreDamagedError
-from frame_store.manifest import CacheTree, ContentOrderEntry
+from frame_store.manifest import CacheTree, ContentOrderEntry, need_files
 from frame_store.views import digest_of_orders
 
 
@@ -20,6 +20,7 @@ class ContentOrders:
         self._orders = [
             (entry, order) for entry, order in mapped_orders(tree) if entry.first_frame < self._num_frames
         ]
+        self._remote = tree.remote
         self._joined: npt.NDArray[np.uint32] | None = None
 
     @property
@@ -41,6 +42,7 @@ class ContentOrders:
         """
         if not self._orders:
             return None
+        need_files(self._remote, (entry.file for entry, _ in self._orders))
         if self._is_one:
             return self._orders[0][1].array
         if self._joined is None:

@@ -1,10 +1,8 @@
 """All shards of a cache in one range of addresses, so that one native call copies a batch of raw frames."""
 
-import os
 import sys
 import threading
-from contextlib import suppress
-from typing import Final, NamedTuple, Self
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -81,21 +79,3 @@ class MappedShards:
             descriptor = self.files.descriptor(shard_id, frame_id=frame_id)  # checks the size
             self._range.map_file(shard_id, descriptor.number)
             self._mapped.add(shard_id)
-
-
-class OpenShards(NamedTuple):
-    """The open shards of one process. A reader holds this object, so `close` takes nothing away under it."""
-
-    pid: int
-    files: ShardFiles
-    maps: MappedShards | None
-    """None where no shard is mapped."""
-
-    @classmethod
-    def of(cls, files: ShardFiles, *, maps: bool) -> Self:
-        """Of this process; `maps` asks for maps, which are left out where there are too many shards or addresses."""
-        mapped = None
-        if maps and len(files.shards) <= MAX_MAPPED_SHARDS:
-            with suppress(OSError):  # too few addresses (ulimit -v): `pread` needs none
-                mapped = MappedShards(files)
-        return cls(os.getpid(), files, mapped)

@@ -10,6 +10,7 @@ from frame_store.errors import StoreDamagedError
 from frame_store.manifest import CacheManifest, read_manifest
 from frame_store.protocol import FrameStore
 from frame_store.reader.cache_store import CacheStore, Reads
+from frame_store.reader.remote import remote_cache, remote_tree, remote_trees
 from frame_store.shared import user_path, without_controls
 from frame_store.source_files import ORDER_NAME
 from frame_store.views import select
@@ -19,9 +20,11 @@ def open_store(
     path: str | os.PathLike[str],
     *,
     reads: Reads = "map",
-    verify_reads: bool = False,
+    verify_reads: bool | None = None,
     camera: str | None = None,
     generation: int | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    folder_bytes: int | None = None,
 ) -> CacheStore | Any:  # noqa: ANN401 - which of them depends on what is on the disk
     """Open the finished cache at `path`, whatever its container and encoding.
 
@@ -33,6 +36,8 @@ def open_store(
         verify_reads: as of `CacheStore`.
         camera: the name of a camera of a cache of cameras, which is opened alone; None opens all.
         generation: as of `CacheStore`.
+        folder: as of `CacheStore`.
+        folder_bytes: as of `CacheStore`. Cameras share the folder.
 
     Returns:
         A `CacheStore`; a `CameraGroup` of them for a cache of cameras where `camera` is None. Where videos were
@@ -42,6 +47,19 @@ def open_store(
         StoreDamagedError: as `CacheStore`, and where the cameras have other frames of their videos.
         What `CacheStore` raises.
     """
+    remote = remote_cache(path, folder=folder, folder_bytes=folder_bytes)
+    if remote is not None:
+        trees = remote_trees(remote) if camera is None else [remote_tree(remote, camera=camera)]
+        of_trees = [
+            CacheStore.of_tree(
+                tree if generation is None else tree.up_to(generation), reads=reads, verify_reads=verify_reads
+            )
+            for tree in trees
+        ]
+        store = of_trees[0]
+        if camera is not None or store.camera is None:
+            return _without_forgotten(store, store.manifest)
+        return _without_forgotten(_group_of({str(each.camera): each for each in of_trees}), store.manifest)
 
     def opened(name: str | None) -> CacheStore:
         return CacheStore(path, reads=reads, verify_reads=verify_reads, camera=name, generation=generation)

@@ -1,22 +1,84 @@
-"""Payloads read out of open shards with `pread`: decoded, as they are, or ahead of time."""
+"""Payloads read out of the shards of a cache on a disk: decoded, as they are, or ahead of time."""
 
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from frame_store.errors import StoreDamagedError
 from frame_store.files import is_cached, will_need
+from frame_store.index import FrameIndex
+from frame_store.manifest import CacheTree
 from frame_store.protocol import Frames
+from frame_store.reader.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
 from frame_store.reader.open_shards import ShardFiles
-from frame_store.reader.places import Place, at_byte, check_crc
+from frame_store.reader.places import Place, at_byte, check_crc, places_of
 from frame_store.shared import counted
 
 NUM_PROBES: Final = 4
 """Frames of a request for whose pages `prefetch` looks in the page cache, to find out whether the cache is cold."""
+
+DecodeInto: TypeAlias = Callable[[Any, npt.NDArray[Any]], None]
+"""Decodes a payload into a frame (H, W, C)."""
+
+
+class LocalShards:
+    """The open shards of one process. A reader holds this object, so that `close` takes nothing away under it."""
+
+    def __init__(self, tree: CacheTree, *, maps: bool, verifies: bool) -> None:
+        """Of all generations of a tree.
+
+        `maps` asks for maps, which are left out where there are too many shards or addresses.
+        """
+        self.pid = os.getpid()
+        self._files = ShardFiles(tree)
+        self._verifies = verifies
+        self._maps: MappedShards | None = None
+        if maps and len(self._files.shards) <= MAX_MAPPED_SHARDS:
+            with suppress(OSError):  # too few addresses (ulimit -v): `pread` needs none
+                self._maps = MappedShards(self._files)
+
+    def read(
+        self, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames, decode_into: DecodeInto
+    ) -> None:
+        """Read frames into `out`, in request order. Raises what a store's `read_frames` raises."""
+        if self._maps is not None:
+            self._gather(self._maps, ids, rows, out)
+            return
+        order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
+        read_frames_in_turn(
+            self._files,
+            places_of(ids[order], rows[order]),
+            order.tolist(),
+            out,
+            decode_into=decode_into,
+            verifies=self._verifies,
+        )
+
+    def read_encoded(self, places: list[Place]) -> list[npt.NDArray[np.uint8]]:
+        """The payloads in request order. Raises what a store's `read_encoded` raises."""
+        return read_payloads(self._files, places, verifies=self._verifies)
+
+    def prefetch(
+        self, ids: npt.NDArray[np.int64], places_of_ids: Callable[[npt.NDArray[np.int64]], list[Place]]
+    ) -> bool:
+        """Have the system read the payloads of frames; whether one of a few was not in memory."""
+        return prefetch_payloads(self._files, ids, places_of_ids)
+
+    def close(self) -> None:
+        """Files and maps are released with the last reference to this object."""
+
+    def _gather(self, maps: MappedShards, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames) -> None:
+        """Copy raw frames out of the maps. A copy empties the CPU's cache, so the code between copies is kept short."""
+        if not len(ids):
+            return
+        maps.gather(ids, rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64), out)
+        if self._verifies:
+            for place, frame in zip(places_of(ids, rows), out, strict=True):
+                check_crc(maps.files, place, frame.data)
 
 
 def read_frames_in_turn(
@@ -25,7 +87,7 @@ def read_frames_in_turn(
     positions: list[int],
     out: Frames,
     *,
-    decode_into: Callable[[bytes, npt.NDArray[Any]], None],
+    decode_into: DecodeInto,
     verifies: bool,
 ) -> None:
     """Read frame by frame, in the order of ids; a frame that is wanted again is copied.

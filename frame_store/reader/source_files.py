@@ -48,6 +48,7 @@ class SourceFiles:
         order = self._order
         try:
             if order is None:
+                self._tree.need(SOURCE_FILE_NAMES)
                 order = self._opened_order()
             self._check_sizes(self._mapped)
         except StoreDamagedError as error:

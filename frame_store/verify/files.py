@@ -3,9 +3,10 @@
 import hashlib
 import os
 import stat
-from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from frame_store.files import open_inside, require_plain_file
 from frame_store.manifest import CacheManifest, FileEntry, GenerationTree
@@ -52,6 +53,10 @@ def differences(root: Path, entry: FileEntry, *, recorded_in: str = GENERATION_N
     return [] if digest == entry.sha256 else [f"{entry.name}: sha256 differs from that in {recorded_in}"]
 
 
+EntriesBelow: TypeAlias = Callable[[Container[str]], Iterator[tuple[str, int]]]
+"""From the paths that a cache knows to the path and mode of everything in its folder and in known subfolders."""
+
+
 class ExtraEntry(NamedTuple):
     """A file, link or folder in a cache's folder that is no part of the cache."""
 
@@ -66,6 +71,7 @@ def extra_entries(
     *,
     shared_files: Iterable[str],
     unread: Collection[str] = (),
+    entries_below: EntriesBelow | None = None,
 ) -> Iterator[ExtraEntry]:
     """Entries of the folder that no file of the cache lists, and links, which are not followed.
 
@@ -77,11 +83,12 @@ def extra_entries(
         trees: the generations that can be read, of all cameras.
         shared_files: paths of the files of its columns and of its content orders.
         unread: folders of generations that cannot be read, of which nobody knows what they hold.
+        entries_below: lists the entries of the cache and of its known subfolders; None for a folder of this machine.
     """
     known = _known_names(manifest, trees, shared_files)
     known.update(parent.as_posix() for name in unread for parent in PurePosixPath(name).parents)
     superseded = set(manifest.superseded)
-    for name, mode in sorted(_entries_below(store_path, known)):
+    for name, mode in sorted((entries_below or partial(_entries_below, store_path))(known)):
         if name in unread:
             continue
         if name in superseded:

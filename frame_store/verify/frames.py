@@ -3,7 +3,8 @@
 import io
 import tarfile
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from functools import cached_property
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -147,11 +148,19 @@ class Sample:
         self._store = store
         self._folder = store.tree.generations[0].folder
 
-    def check(self) -> Iterator[str]:
-        """One line for each frame that another library reads differently, or not at all."""
-        open_shards = self._in_tars() if self._store.common.container == "wds" else self._in_zarr()
+    def check_shard(self, shard_id: int) -> Iterator[str]:
+        """One line for each frame of a shard that another library reads differently, or not at all."""
+        in_shard = self._in_tar if self._store.common.container == "wds" else self._in_zarr
+        yield from self._checked(in_shard(shard_id))
+
+    def check_side_arrays(self) -> Iterator[str]:
+        """The same for the arrays of a Zarr cache beside its frames."""
+        if self._store.common.container == "zarr":
+            yield from self._checked(self._of_side_arrays())
+
+    def _checked(self, comparisons: Iterator[tuple[str, bool]]) -> Iterator[str]:
         try:
-            for where, is_equal in open_shards:
+            for where, is_equal in comparisons:
                 if not is_equal:
                     yield f"{where}: another reader reads other pixels"
         except Exception as error:  # noqa: BLE001 - another library may raise anything
@@ -163,36 +172,35 @@ class Sample:
         picked = np.linspace(0, len(frame_ids) - 1, min(FRAMES_SAMPLED_PER_SHARD, len(frame_ids)))
         return [frame_ids[int(slot)] for slot in picked]
 
-    def _in_tars(self) -> Iterator[tuple[str, bool]]:
+    def _in_tar(self, shard_id: int) -> Iterator[tuple[str, bool]]:
         store, encoding = self._store, self._store.common.encoding
-        for shard_id, shard in enumerate(store.common.shards):
-            with tarfile.open(store.generations[0].path / shard.name, "r:") as tar:
-                for frame_id in self._sampled_ids(shard_id):
-                    member = tar.extractfile(image_member(frame_id, encoding))
-                    assert member is not None  # a regular file
-                    if image_suffix(encoding) == "npy":
-                        pixels = np.load(io.BytesIO(member.read()), allow_pickle=False)
-                        is_equal = np.array_equal(pixels, store.read_frames([frame_id])[0])
-                    else:
-                        is_equal = member.read() == store.read_payload(frame_id)
-                    yield f"{self._folder}/{shard.name}: frame {frame_id}", is_equal
+        shard = store.common.shards[shard_id]
+        with tarfile.open(store.generations[0].path / shard.name, "r:") as tar:
+            for frame_id in self._sampled_ids(shard_id):
+                member = tar.extractfile(image_member(frame_id, encoding))
+                assert member is not None  # a regular file
+                if image_suffix(encoding) == "npy":
+                    pixels = np.load(io.BytesIO(member.read()), allow_pickle=False)
+                    is_equal = np.array_equal(pixels, store.read_frames([frame_id])[0])
+                else:
+                    is_equal = member.read() == store.read_payload(frame_id)
+                yield f"{self._folder}/{shard.name}: frame {frame_id}", is_equal
 
-    def _in_zarr(self) -> Iterator[tuple[str, bool]]:
+    @cached_property
+    def _group(self) -> Any:  # noqa: ANN401 - zarr's group
         import zarr
 
-        store = self._store
-        group = zarr.open_group(
-            store.generations[0].path / ZARR_FOLDER, mode="r", zarr_format=3
-        )  # version 2 may name pickle
+        folder = self._store.generations[0].path / ZARR_FOLDER
+        return zarr.open_group(folder, mode="r", zarr_format=3)  # version 2 may name pickle
+
+    def _of_side_arrays(self) -> Iterator[tuple[str, bool]]:
         for name in SIDE_ARRAYS:
-            array = np.asarray(group[name])
-            is_equal = np.array_equal(array, store.stored_index[name], equal_nan=name == "pts_seconds")
+            array, expected = np.asarray(self._group[name]), self._store.stored_index[name]
+            is_equal = np.array_equal(array, expected, equal_nan=name == "pts_seconds")
             yield f"{self._folder}/{ZARR_FOLDER}/{name}", is_equal
-        frames = group["frames"]
-        for shard_id, shard in enumerate(store.common.shards):
-            for frame_id in self._sampled_ids(shard_id):
-                pixels = np.asarray(frames[frame_id])  # type: ignore[index]
-                yield (
-                    f"{self._folder}/{shard.name}: frame {frame_id}",
-                    np.array_equal(pixels, store.read_frames([frame_id])[0]),
-                )
+
+    def _in_zarr(self, shard_id: int) -> Iterator[tuple[str, bool]]:
+        store, frames = self._store, self._group["frames"]
+        for frame_id in self._sampled_ids(shard_id):
+            is_equal = np.array_equal(np.asarray(frames[frame_id]), store.read_frames([frame_id])[0])
+            yield f"{self._folder}/{store.common.shards[shard_id].name}: frame {frame_id}", is_equal

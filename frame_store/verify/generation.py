@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -26,12 +26,22 @@ from frame_store.source_files import SOURCE_FILE_NAMES, find_source_problems, op
 from frame_store.verify.files import check_file, differences, has_size
 from frame_store.verify.frames import (
     CacheIds,
+    Sample,
     check_index,
     check_shard_frames,
     check_shard_layout,
     row_problem,
 )
 from frame_store.verify.spans import find_span_problems
+
+ShardsAtHand: TypeAlias = Callable[[GenerationTree], Iterable[str | None]]
+"""Brings the shards of a generation, one after another, to their places: each is there until the next one is asked for.
+A text says why one cannot be."""
+
+
+def all_at_hand(tree: GenerationTree) -> Iterable[str | None]:
+    """The shards of a cache on this machine."""
+    return [None] * len(tree.generation.shards)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +88,31 @@ class CheckedGeneration:
             )
         )
 
-    def problems_of_shards(self, progress: Callable[[int], None]) -> Iterator[str]:
-        """One line for each thing that is wrong with a shard. Paths are inside the cache."""
-        folder = self.tree.folder
-        for shard_id, shard in enumerate(self.store.common.shards):
-            yield from self.of_camera(check_file(self.store.path, shard.inside(folder)))
-            yield from self.of_camera(_in_folder(folder, self._shard_problems(shard_id)))
+    def problems_of_shards(
+        self, at_hand: ShardsAtHand, progress: Callable[[int], None], *, samples: bool
+    ) -> Iterator[str]:
+        """One line for each thing that is wrong with a shard. Paths are inside the cache.
+
+        With `samples`, other libraries see some frames of each shard, whose every byte has been checked before. Then
+        nothing may be wrong with the files beside the shards.
+        """
+        folder, sample = self.tree.folder, Sample(self.store)
+        if samples:
+            yield from self.of_camera(sample.check_side_arrays())
+        for shard_id, problem in enumerate(at_hand(self.tree)):
+            shard = self.store.common.shards[shard_id]
+            problems = (
+                [*check_file(self.store.path, shard.inside(folder))]
+                if problem is None
+                else [f"{folder}/{shard.name}: {problem}"]
+            )
+            problems += _in_folder(folder, self._shard_problems(shard_id))
+            if samples and not problems:
+                problems += sample.check_shard(shard_id)
+            yield from self.of_camera(problems)
             progress(shard.num_frames)
+            if at_hand is not all_at_hand:
+                self.store.close()  # an open file would keep its room on the disk
 
     def of_camera(self, problems: Iterable[str]) -> Iterator[str]:
         """The problems with the name of the camera, if there are cameras."""

@@ -1,4 +1,4 @@
-"""`verify_store`: every byte of a cache, file by file, and its frames through other libraries."""
+"""Every byte of a cache in a folder, file by file, and its frames through other libraries."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
@@ -9,14 +9,13 @@ import numpy as np
 
 from frame_store.manifest import CacheManifest, CacheTree, CameraEntry, read_manifest
 from frame_store.notebook import items, output, paragraphs
-from frame_store.shared import counted, user_path
+from frame_store.shared import counted
 from frame_store.source_order import Int64s
 from frame_store.verify.cameras import find_camera_problems
 from frame_store.verify.columns import check_columns, column_file_names
 from frame_store.verify.content_order import check_content_orders
-from frame_store.verify.files import extra_entries
-from frame_store.verify.frames import Sample
-from frame_store.verify.generation import CheckedGeneration, open_generation
+from frame_store.verify.files import EntriesBelow, extra_entries
+from frame_store.verify.generation import CheckedGeneration, ShardsAtHand, all_at_hand, open_generation
 from frame_store.verify.versions import find_path_problems, find_version_problems
 
 
@@ -30,13 +29,18 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
     """One line each, with the file and, where it is known, the frame."""
     notes: list[str]
     """Files and folders that are not part of the cache and that no reader opens, such as an editor's backup."""
+    num_bytes_read: int | None = None
+    """Bytes that were asked of an object store; None for a cache on this machine."""
 
     @property
     def summary(self) -> str:
         """One line for a terminal."""
         verdict = "sound" if not self.problems else counted(len(self.problems), "problem")
         frames, files = counted(self.num_frames_checked, "frame"), counted(self.num_files_checked, "file")
-        return f"{self.path}: {verdict} ({frames} in {files} checked)"
+        read = (
+            "" if self.num_bytes_read is None else f"; {self.num_bytes_read / 1e6:.1f} MB read from the store"
+        )
+        return f"{self.path}: {verdict} ({frames} in {files} checked{read})"
 
     def _repr_html_(self) -> str:
         """What IPython shows: the summary, and the first problems and notes. Never raises."""
@@ -50,22 +54,18 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> VerifyResult:
-    """Check every byte of the cache at `path`. `progress` is called with the number of frames of each checked shard.
-
-    Each generation is checked by itself, of a cache of cameras camera by camera. Then the generations, the cameras and
-    the versions of the manifest are checked against each other.
-
-    The cache may be of unknown origin: nothing outside of its folder is read, and nothing in it is run.
-
-    Raises:
-        StoreNotFoundError: `path` holds no cache.
-        StoreFormatError: the manifest is wrong, or `generation.json` has the recorded hash and is wrong, or generations
-            do not agree, so nothing can be checked against them.
-        OSError: no more files can be opened, so nothing was found out.
-    """
-    store_path = user_path(path)
+def verify_folder(
+    store_path: Path,
+    *,
+    name: str,
+    progress: Callable[[int], None],
+    begin: Callable[[int], None],
+    at_hand: ShardsAtHand = all_at_hand,
+    entries_below: EntriesBelow | None = None,
+) -> VerifyResult:
+    """As `verify_store`, of a folder whose shards `at_hand` brings. `name` is that of the cache in the result."""
     manifest = read_manifest(store_path)
+    begin(manifest.num_frames * max(1, len(manifest.cameras)))
     cameras: Sequence[CameraEntry | None] = manifest.cameras or [None]
     opened = [
         [
@@ -77,7 +77,7 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
     checked = [each for each in chain.from_iterable(opened) if isinstance(each, CheckedGeneration)]
     problems = [each for each in chain.from_iterable(opened) if isinstance(each, str)]
     if not checked:
-        return _unread(path, problems)
+        return _unread(name, problems)
     trees = [_tree_of(store_path, manifest, generations) for generations in opened]
     whole = trees[0]
     shared_files = sorted(
@@ -90,6 +90,7 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
             [each.tree for each in checked],
             shared_files=shared_files,
             unread=_unread_folders(manifest, opened),
+            entries_below=entries_below,
         )
     )
     problems += [
@@ -105,13 +106,11 @@ def verify_store(path: Path, *, progress: Callable[[int], None] = lambda _: None
         )
     problems += check_columns(store_path, manifest, tree=whole, first_row=_first_rows(opened[0]))
     problems += check_content_orders(store_path, manifest, tree=whole)
+    samples = not problems
     for each in checked:
-        problems += each.problems_of_shards(progress)
-    if not problems:
-        # Other libraries see the files only after every byte that they interpret has been checked.
-        problems += [line for each in checked for line in each.of_camera(Sample(each.store).check())]
+        problems += each.problems_of_shards(at_hand, progress, samples=samples)
     return VerifyResult(
-        path=str(path),
+        path=name,
         num_frames_checked=sum(len(each.store) for each in checked),
         # The manifests and `generation.json` list the other files, and are checked by their digests.
         num_files_checked=manifest.version + 1 + len(shared_files) + sum(each.num_files for each in checked),
@@ -124,11 +123,9 @@ _Opened = Sequence[CheckedGeneration | str]
 """The generations of a camera, or of a cache without cameras; a text for one that cannot be opened."""
 
 
-def _unread(path: Path, problems: list[str]) -> VerifyResult:
+def _unread(name: str, problems: list[str]) -> VerifyResult:
     """The result for a cache whose frames cannot be checked."""
-    return VerifyResult(
-        path=str(path), num_frames_checked=0, num_files_checked=0, problems=problems, notes=[]
-    )
+    return VerifyResult(path=name, num_frames_checked=0, num_files_checked=0, problems=problems, notes=[])
 
 
 def _tree_of(store_path: Path, manifest: CacheManifest, opened: _Opened) -> CacheTree | None:

@@ -24,6 +24,7 @@ from frame_store.protocol import (
     check_frame_ids,
     check_out,
     check_outs,
+    frames_ahead,
 )
 from frame_store.shared import counted, counted_in_groups
 from frame_store.source_order import Int64s, SourceOrder, joined_order, starts_of
@@ -210,6 +211,11 @@ class Concatenation(FrameSequence):
                 out[where], own_rows = self._parts[part].read_frames_and_rows(own)
             self._put_rows(rows, part, where, own_rows)
         return out, rows
+
+    @property
+    def frames_ahead(self) -> int:
+        """The largest number of a part. See `frame_store.protocol.frames_ahead`."""
+        return max(map(frames_ahead, self._parts))
 
     def prefetch(self, frame_ids: FrameIds) -> bool:
         """See `PrefetchingStore`. Parts that do not prefetch are left out."""

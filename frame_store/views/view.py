@@ -14,7 +14,7 @@ from frame_store.columns import NO_COLUMNS, Columns
 from frame_store.errors import FrameIdError, ViewError
 from frame_store.frame_sequence import FrameSequence
 from frame_store.names import PixelDtype
-from frame_store.protocol import FrameIds, FrameRows, Frames, FrameStore, check_frame_ids
+from frame_store.protocol import FrameIds, FrameRows, Frames, FrameStore, check_frame_ids, frames_ahead
 from frame_store.shared import counted_in_groups
 from frame_store.source_order import Int64s, PtsOfRows, SourceOrder
 from frame_store.video_table import VideoTable
@@ -165,6 +165,11 @@ class View(FrameSequence):
         """What the data set that the videos come from states about itself: that of the base."""
         dataset: Mapping[str, Any] | None = getattr(self._base, "dataset", None)
         return dataset
+
+    @property
+    def frames_ahead(self) -> int:
+        """As of the base. See `frame_store.protocol.frames_ahead`."""
+        return frames_ahead(self._base)
 
     @property
     def may_cross_fork(self) -> bool:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from frame_store.cameras import CameraGroup
 from frame_store.columns import Columns
 from frame_store.errors import CudaForkError
-from frame_store.protocol import FrameStore
+from frame_store.protocol import FrameStore, frames_ahead
 from frame_store.shared import check_cuda_usable_here, whole_number
 from frame_store.views import cache_ids_of
 from loader.batches import AugmentChoice, CameraBatch, CpuReader, FrameBatch, FrameSources, frame_sources
@@ -140,8 +140,8 @@ def worker_context(store: FrameStore, requested: StartMethod | None) -> StartMet
     """How worker processes that read from `store` start; None means Python's default.
 
     Raises:
-        CudaForkError: a fork is requested, and the store may not cross a fork.
-        SamplingError: an unknown start method.
+        CudaForkError: a fork is requested, and the store uses CUDA.
+        SamplingError: an unknown start method; a fork is requested, and the store is a cache at a URL.
     """
     if isinstance(requested, str) and requested not in multiprocessing.get_all_start_methods():
         raise SamplingError(
@@ -153,6 +153,12 @@ def worker_context(store: FrameStore, requested: StartMethod | None) -> StartMet
     if requested is None:
         return "spawn"
     method = requested if isinstance(requested, str) else requested.get_start_method()
+    if method == "fork" and frames_ahead(store):
+        raise SamplingError(
+            f"{type(store).__name__} reads from an object store, where a process that was forked from one that made "
+            "requests can make none, and multiprocessing_context asks for forked workers. Take num_workers=0, which "
+            "reads with threads, or multiprocessing_context='spawn'"
+        )
     if method == "fork":
         raise CudaForkError(
             f"{type(store).__name__} uses CUDA, which does not survive a fork, and multiprocessing_context asks for "

@@ -91,6 +91,16 @@ class WindowedEpochs:
         """The request of each batch of `epoch` from `first_position` on."""
         return map(self.windows.request, self.frame_ids(epoch, first_position=first_position))
 
+    def requests_to_come(self, epoch: int, position: int) -> Iterator[BatchRequest]:
+        """The requests from a place on, through the epochs after it: what comes next is known when an epoch ends."""
+        yield from self.requests(epoch, first_position=position)
+        is_over = False
+        while not is_over:
+            epoch, is_over = epoch + 1, True
+            for request in self.requests(epoch):
+                is_over = False
+                yield request
+
     def __str__(self) -> str:
         """What is shown, how it is drawn and how long an epoch is, for the `repr` of a loader."""
         spec = str(self.windows.spec)

@@ -291,11 +291,12 @@ def commands() -> dict[str, click.Command]:
     from frame_cache_tools.bias.cli import main as cache_bias
     from frame_cache_tools.report import cli as report_cli
 
-    from cache_builder.cli import cache_build, cache_compact, cache_info, cache_verify
+    from cache_builder.cli import cache_build, cache_compact, cache_fetch, cache_info, cache_verify
 
     return {
         "cache-build": cache_build,
         "cache-compact": cache_compact,
+        "cache-fetch": cache_fetch,
         "cache-info": cache_info,
         "cache-verify": cache_verify,
         "cache-bias": cache_bias,

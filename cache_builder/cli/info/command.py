@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
+from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, CacheName, OneLineCommand, PathName, exit_codes, say
 from cache_builder.cli.info.dataset import dataset_text
-from cache_builder.cli.info.growth import forgotten_text, superseded_folders, versions_text
+from cache_builder.cli.info.growth import SupersededFolder, forgotten_text, versions_text
+from cache_builder.cli.info.places import records_at_hand
 from cache_builder.cli.info.shards import shard_paths
 from cache_builder.cli.info.stated import column_summaries, stated
 from cache_builder.cli.info.text import group_text, info_text
@@ -21,6 +22,7 @@ from cache_builder.errors import ConfigError
 from frame_store import __version__
 from frame_store.column_files import read_dataset
 from frame_store.manifest import CacheTree, VideoEntry, read_trees
+from frame_store.remote import RemoteUrl
 from frame_store.shared import counted
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 @click.command("cache-info", cls=OneLineCommand)
 @click.version_option(__version__)
-@click.argument("cache", type=PathName(path_type=Path))
+@click.argument("cache", metavar="CACHE|URL", type=CacheName(takes_urls=True))
 @click.option(
     "--json", "as_json", is_flag=True, help="The manifest, the generations and the table of videos as JSON."
 )
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
 @click.option(
     "--shards",
     is_flag=True,
-    help="Instead, print the path of every tar shard, one a line in the order of frames, for plain WebDataset readers.",
+    help="Instead, print the path or URL of every tar shard, one a line in the order of frames, for plain WebDataset "
+    "readers.",
 )
 @click.option("--camera", metavar="NAME", help="For --shards: the camera whose shards they are.")
 @click.option(
@@ -51,7 +54,7 @@ if TYPE_CHECKING:
 @source_flags
 def cache_info(
     *,
-    cache: Path,
+    cache: Path | RemoteUrl,
     as_json: bool,
     list_videos: bool,
     shards: bool,
@@ -83,17 +86,22 @@ def cache_info(
             raise ConfigError(f"{{--shards}} prints paths alone, without {{--{other[0]}}}: give one of them")
         if camera is not None and not shards:
             raise ConfigError("{--camera} is for {--shards}: give both, or none")
-        trees = read_trees(cache)
-        if shards:
-            say("\n".join(shard_paths(trees, camera=camera)))
-            return
-        tables = [tree.read_videos() for tree in trees]
-        if against:
-            _say_changes(trees, tables, choice.of(against), as_json=as_json)
-        elif as_json:
-            say(msgspec.json.format(msgspec.json.encode(stated(trees, tables)), indent=1).decode())
-        else:
-            path, shared = printable(str(cache)), _shared_text(trees[0], tables[0])
+        with records_at_hand(cache, with_videos=not shards) as place:
+            trees = read_trees(place.folder)
+            if shards:
+                place.require_printable_shards()
+                say(place.named("\n".join(shard_paths(trees, camera=camera))))
+                return
+            tables = [tree.read_videos() for tree in trees]
+            if against:
+                _say_changes(trees, tables, choice.of(against), as_json=as_json)
+                return
+            superseded = place.superseded(trees[0])
+            if as_json:
+                what = stated(trees, tables, superseded=superseded)
+                say(msgspec.json.format(msgspec.json.encode(what), indent=1).decode())
+                return
+            path, shared = printable(place.name), _shared_text(trees[0], tables[0], superseded)
             say(
                 info_text(trees[0], tables[0], path=path, list_videos=list_videos, shared=shared)
                 if trees[0].camera is None
@@ -101,14 +109,16 @@ def cache_info(
             )
 
 
-def _shared_text(tree: CacheTree, videos: Sequence[VideoEntry]) -> list[str]:
+def _shared_text(
+    tree: CacheTree, videos: Sequence[VideoEntry], superseded: Sequence[SupersededFolder]
+) -> list[str]:
     """Lines about what belongs to the cache, and to none of its cameras."""
     return [
         *dataset_text(read_dataset(tree)),
         *(f"column     {line}" for line in columns_text(column_summaries(tree))),
         *(f"content    ordered {content_order_text(entry)}" for entry in tree.manifest.content_orders),
         *forgotten_text(tree, videos),
-        *versions_text(tree, superseded_folders(tree)),
+        *versions_text(tree, superseded),
     ]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from cache_builder.cli.info.growth import superseded_folders
+from cache_builder.cli.info.growth import SupersededFolder
 from cache_builder.columns import ColumnSummary, summaries_of
 from cache_builder.findings import joined_fidelity
 from frame_store.column_files import read_columns_record, read_dataset
@@ -49,7 +49,12 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def stated(trees: Sequence[CacheTree], tables: Sequence[list[VideoEntry]]) -> dict[str, Any]:
+def stated(
+    trees: Sequence[CacheTree],
+    tables: Sequence[list[VideoEntry]],
+    *,
+    superseded: Sequence[SupersededFolder],
+) -> dict[str, Any]:
     """What a cache states. Where it has cameras, each has `generations`, `totals` and `videos`, which are null then."""
     first = trees[0]
     of_trees = [
@@ -70,7 +75,7 @@ def stated(trees: Sequence[CacheTree], tables: Sequence[list[VideoEntry]]) -> di
         "forgotten": [
             {"video_id": video, "path": tables[0][video].path} for video in first.manifest.forgotten_videos
         ],
-        "superseded": superseded_folders(first),
+        "superseded": superseded,
     }
 
 

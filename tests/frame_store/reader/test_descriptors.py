@@ -144,7 +144,7 @@ def files_left_beside_stores(path: Path, num_stores: int) -> tuple[int, list[int
     for _ in range(6):
         for store in stores:
             store.read_frames(draw.choices(range(len(store)), k=120))
-    held = [len(store._opened.files._open) for store in stores]
+    held = [len(store._opened._files._open) for store in stores]
     return num_descriptors_left(), held
 
 

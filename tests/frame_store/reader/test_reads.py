@@ -134,7 +134,7 @@ def test_where_there_are_no_addresses_frames_are_read_with_pread(stores, monkeyp
 
 
 def test_more_shards_than_mappings_are_read_with_pread(stores, monkeypatch):
-    monkeypatch.setattr(mapped_shards, "MAX_MAPPED_SHARDS", 1)
+    monkeypatch.setattr(payloads, "MAX_MAPPED_SHARDS", 1)
     monkeypatch.setattr(mapped_shards.MappedShards, "gather", None)
     store = frame_store.open_store(stores / RAW[0])
     np.testing.assert_array_equal(store.read_frames([7, 1]), FRAMES[[7, 1]])

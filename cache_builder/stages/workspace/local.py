@@ -16,39 +16,44 @@ CACHE.reports/         reports of earlier appends: they have the tables of video
 CACHE.nodes            random bytes that every node of a cluster must see there; removed when the build ends
 CACHE.scan             scan cache       CACHE.report.json  last report       CACHE.lock  held while building
 ```
+With `--scratch DIR`, spill/, plan/ and receipts/ are in DIR/CACHE-<8 hex>.building/, which has an identity.json, too.
+With `--scratch URL`, what is in spill/ lies there.
 """
 
 import errno
 import fcntl
 import glob
+import hashlib
 import os
-import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from cache_builder.errors import ConfigError, OutputError
-from cache_builder.jobs import GatherPlaces
-from cache_builder.stages.committing import COMMIT_PREFIX
-from cache_builder.stages.identity import identity_differences
-from frame_store.files import write_file
-from frame_store.names import (
-    camera_folder,
-    is_camera_folder,
-    is_columns_folder,
-    is_generation_folder,
+from cache_builder.errors import OutputError
+from cache_builder.jobs import GatherPlaces, ObjectSpill, SpillPlace
+from cache_builder.stages.workspace.own_files import (
+    REPORT_START,
+    SCAN_CACHE_START,
+    begins_with,
+    clear,
+    require_ours,
 )
-from frame_store.shared import counted, listed, raise_if_out_of_files, user_path
+from cache_builder.stages.workspace.scratch_objects import ScratchObjects
+from cache_builder.stages.workspace.unfinished import (
+    IDENTITY_NAME,
+    claim_folder,
+    read_identity,
+    remove_folder,
+)
+from frame_store.files import publish_folder, write_file
+from frame_store.manifest import FileEntry
+from frame_store.names import camera_folder, is_camera_folder, is_columns_folder, is_generation_folder
+from frame_store.shared import counted
+from frame_store.verify import has_size
 
 _MAX_NAME_BYTES = 255
-_MAX_START_BYTES = 1 << 16
-_REPORT_START = re.compile(rb'\{\n "output": "[^\n]*",\n "status": "(built|appended|already complete)",\n')
-_SCAN_CACHE_START = re.compile(rb".{32}\x82\xa7version", re.DOTALL)
-"""A digest, then MessagePack with two keys. A file that begins so is a scan cache, even if the rest is damaged."""
 _FAILURES_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 REMOVED_NAME = "removed"
@@ -58,9 +63,13 @@ _NOT_PERMITTED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class Workspace:
-    """Paths around one output."""
+    """Paths around one output. `RemoteWorkspace` is that of an output in an object store."""
 
-    def __init__(self, output: Path) -> None:
+    scratch: ScratchObjects | None = None
+    """Unfinished work in an object store."""
+
+    def __init__(self, output: Path, *, scratch: Path | ScratchObjects | None = None) -> None:
+        """`scratch` is where unfinished work goes, except for the cache itself; None: beside the output."""
         if not output.name:
             raise OutputError(f"{output}: cannot be a cache, there is no place beside it")
         self.output = output
@@ -75,24 +84,101 @@ class Workspace:
         self.reports = output.with_name(output.name + ".reports")
         self.nodes = output.with_name(output.name + ".nodes")
         self.lock = output.with_name(output.name + ".lock")
-        self.identity = self.building / "identity.json"
-        self.spill = self.building / "spill"
-        self.plan = self.building / "plan"
-        self.receipts = self.building / "receipts"
+        self.identity = self.building / IDENTITY_NAME
+        self.aside = self.building
+        """Of spill, plan and receipts."""
+        if isinstance(scratch, Path):
+            self.aside = (
+                scratch / f"{output.name}-{hashlib.sha256(os.fsencode(output)).hexdigest()[:8]}.building"
+            )
+        elif scratch is not None:
+            self.scratch = scratch
+        self.spill = self.aside / "spill"
+        self.plan = self.aside / "plan"
+        self.receipts = self.aside / "receipts"
         self.cache = self.building / "cache"
-        self._folders = (self.spill, self.plan, self.receipts, self.cache)
+        self.work = self.building / "work"
+        """For objects before they are put."""
+        self._folders: tuple[Path, ...] = (self.spill, self.plan, self.receipts, self.cache)
+        if self.scratch is not None:
+            self._folders = (*self._folders, self.work)
         self._check_places()
+
+    @property
+    def title(self) -> str:
+        """What the output is called in messages and reports."""
+        return str(self.output)
+
+    @property
+    def unfinished_title(self) -> str:
+        """What the place of unfinished work is called in messages."""
+        return str(self.building) if self.scratch is None else self.scratch.client.url.text
+
+    def is_there(self) -> bool:
+        """Whether anything is at the output; an empty folder is nothing.
+
+        Raises:
+            OutputError: it is a file.
+        """
+        if not os.path.lexists(self.output):
+            return False
+        if not self.output.is_dir():
+            raise OutputError(f"{self.output}: is a file; give {{--out}} a folder that does not exist yet")
+        return any(self.output.iterdir())
+
+    def has_size(self, file: FileEntry) -> bool:
+        """Whether a file of the complete cache is there with the recorded size."""
+        return has_size(self.output, file)
+
+    @property
+    def spill_place(self) -> SpillPlace:
+        """Where decoded units are kept."""
+        if self.scratch is None:
+            return self.spill
+        return ObjectSpill(client=self.scratch.spill, work=self.work)
+
+    @property
+    def has_units(self) -> bool:
+        """Whether an interrupted run of this identity has decoded units. The folder has been claimed."""
+        if self.scratch is not None:
+            return self.scratch.was_there
+        return any(self.spill.glob("*.receipt"))
+
+    @property
+    def disk_needs(self) -> list[tuple[Path, int]]:
+        """Folders, and how often the bytes of the cache are needed on the disk of each while building."""
+        if self.scratch is not None:
+            return [(self.building, 1)]
+        return [(self.building, 2)] if self.aside == self.building else [(self.building, 1), (self.aside, 1)]
+
+    def put_scan_cache(self) -> None:
+        """Keep the scan cache, which has been written: only an object store needs it."""
+
+    def put_reports(self) -> None:
+        """Keep the report and the earlier ones, which have been written: only an object store needs it."""
+
+    def refresh(self) -> None:
+        """Take notice of what other processes have written at the output: only an object store needs it."""
+
+    def publish(self, report: bytes) -> None:
+        """Make the finished cache appear. The report is written before, so that every cache has its report.
+
+        Raises:
+            OSError: disk full or failing.
+        """
+        write_file(self.report, report)
+        publish_folder(self.cache, self.output)
 
     @property
     def places(self) -> GatherPlaces:
         """The folders of a cache without cameras."""
-        return GatherPlaces(spill=self.spill, plan=self.plan, receipts=self.receipts, cache=self.cache)
+        return GatherPlaces(spill=self.spill_place, plan=self.plan, receipts=self.receipts, cache=self.cache)
 
     def places_of_camera(self, number: int) -> GatherPlaces:
         """The folders of a camera, which exist from now on."""
         folder = camera_folder(number)
         places = GatherPlaces(
-            spill=self.spill,
+            spill=self.spill_place,
             plan=self.plan / folder,
             receipts=self.receipts / folder,
             cache=self.cache / folder,
@@ -102,25 +188,42 @@ class Workspace:
         return places
 
     @property
+    def node_tokens(self) -> list[Path]:
+        """Files in the folders that every node of a cluster must see."""
+        beside = self.aside.with_name(f"{self.aside.name}.nodes")
+        return [self.nodes] if self.aside == self.building else [self.nodes, beside]
+
+    def remove_node_tokens(self) -> None:
+        """Remove the files for nodes of a cluster."""
+        for token in self.node_tokens:
+            token.unlink(missing_ok=True)
+
+    @property
     def own_places(self) -> tuple[Path, ...]:
         """The output, and everything that builds put beside it."""
         return (
             self.output,
             self.building,
+            self.aside,
             self.columns,
             self.content,
             self.compaction,
             self.scan_cache,
             self.report,
             self.reports,
-            self.nodes,
+            *self.node_tokens,
             self.lock,
         )
 
     @property
     def num_bytes_unfinished(self) -> int:
         """Bytes of an unfinished build, which a build of the same cache takes over."""
-        return sum(path.stat().st_size for path in self.building.rglob("*") if path.is_file())
+        return sum(
+            path.stat().st_size
+            for folder in {self.building, self.aside}
+            for path in folder.rglob("*")
+            if path.is_file()
+        )
 
     def require_own_files(self) -> None:
         """Refuse to replace a file that has the name of the report or scan cache, and that no build wrote.
@@ -130,10 +233,10 @@ class Workspace:
             OSError: the disk fails.
         """
         for path, start, what in (
-            (self.report, _REPORT_START, "report"),
-            (self.scan_cache, _SCAN_CACHE_START, "scan cache"),
+            (self.report, REPORT_START, "report"),
+            (self.scan_cache, SCAN_CACHE_START, "scan cache"),
         ):
-            if os.path.lexists(path) and not _begins_with(path, start):
+            if os.path.lexists(path) and not begins_with(path, start):
                 raise OutputError(
                     f"{path}: is not the {what} of a build, which would be written there; "
                     "move it away, or give another {--out}"
@@ -193,27 +296,15 @@ class Workspace:
         Raises:
             OutputError: it holds an unfinished build of something else and `overwrite` is not given.
         """
-        if self.building.exists():
-            found = self._read_identity()
-            if found == identity:
-                self._make_folders()
-                return
-            if found is None:
-                self._require_ours()
-            elif not overwrite:
-                raise OutputError(
-                    listed(
-                        f"{self.building}: holds an unfinished build of something else",
-                        identity_differences(identity, found),
-                        f"finish that one with its own command, or {to_discard}",
-                    )
-                )
-            self.identity.unlink(
-                missing_ok=True
-            )  # first: a half-removed folder must not pass for a resumable one
-            shutil.rmtree(self.building)
-        self._make_folders()
-        write_file(self.identity, msgspec.json.format(msgspec.json.encode(identity), indent=1))
+        if self.scratch is not None:
+            self.scratch.claim(identity, overwrite=overwrite, to_discard=to_discard)
+        self._claim_folders(identity, overwrite=overwrite, to_discard=to_discard)
+
+    def _claim_folders(self, identity: dict[str, Any], *, overwrite: bool, to_discard: str) -> None:
+        for folder in dict.fromkeys([self.building, self.aside]):
+            claim_folder(folder, identity, folders=self._folders, overwrite=overwrite, to_discard=to_discard)
+        for left in self.work.iterdir() if self.work.is_dir() else ():
+            left.unlink()
 
     def _check_places(self) -> None:
         """Refuse places that would make the build fail at its end."""
@@ -231,32 +322,16 @@ class Workspace:
                 f"{self.building}: is a file, and a build needs that name; give another {{--out}}"
             )
 
-    def _require_ours(self) -> None:
-        """Refuse a folder without an identity, unless it holds only what a build leaves when it is half removed."""
-        known = {path.name for path in self._folders}
-        strange = sorted(
-            path.name
-            for path in self.building.iterdir()
-            if path.name not in known and not path.name.startswith(self.identity.name)
-        )
-        if strange:
-            raise OutputError(
-                f"{self.building}: holds {strange[0]!r}, which no build put there; "
-                "move it away, or give another {--out}"
-            )
-
     def unfinished(self) -> dict[str, Any] | None:
         """The identity of unfinished work; None where there is none, or it has no identity that can be read."""
-        return self._read_identity()
+        return read_identity(self.building)
 
     def remove_building(self, *, of: dict[str, Any]) -> None:
         """Remove the working files of a finished build of identity `of`; unfinished work of another identity stays."""
-        if self._read_identity() in (of, None):
-            for folder in self._folders:
-                shutil.rmtree(folder, ignore_errors=True)
-            shutil.rmtree(
-                self.building, ignore_errors=True
-            )  # the identity goes last: it states whose folder this is
+        if self.scratch is not None:
+            self.scratch.remove(of=of)
+        for building in dict.fromkeys([self.aside, self.building]):
+            remove_folder(building, folders=self._folders, of=of)
 
     def clear_what_follows_shards(self) -> None:
         """Remove columns and manifest of an unfinished cache, whole or half written: they come after its shards."""
@@ -272,7 +347,7 @@ class Workspace:
         Raises:
             OutputError: something else has the name.
         """
-        _clear(self.columns, is_ours=lambda name: name == self.made_columns.name or is_columns_folder(name))
+        clear(self.columns, is_ours=lambda name: name == self.made_columns.name or is_columns_folder(name))
 
     def clear_content(self) -> None:
         """Remove what a process that wrote a content order left there.
@@ -280,7 +355,7 @@ class Workspace:
         Raises:
             OutputError: something else has the name.
         """
-        _clear(self.content, is_ours=lambda name: name == self.made_content.name)
+        clear(self.content, is_ours=lambda name: name == self.made_content.name)
 
     def require_own_compaction(self) -> None:
         """Refuse a working folder of a compaction in which something else lies.
@@ -288,11 +363,11 @@ class Workspace:
         Raises:
             OutputError: there is one.
         """
-        _require_ours(self.compaction, is_ours=_is_of_compaction)
+        require_ours(self.compaction, is_ours=_is_of_compaction)
 
     def clear_compaction(self) -> None:
         """Remove what a compaction left there. Raises as `require_own_compaction`."""
-        _clear(self.compaction, is_ours=_is_of_compaction)
+        clear(self.compaction, is_ours=_is_of_compaction)
 
     def _remove_temporaries(self) -> None:
         """Remove files that a killed build had not yet renamed; only the holder of the lock writes such files."""
@@ -303,65 +378,6 @@ class Workspace:
                 ):  # a process id
                     leftover.unlink()
 
-    def _make_folders(self) -> None:
-        for folder in self._folders:
-            folder.mkdir(parents=True, exist_ok=True)
-
-    def _read_identity(self) -> dict[str, Any] | None:
-        try:
-            return msgspec.json.decode(self.identity.read_bytes(), type=dict[str, Any])
-        except (OSError, msgspec.MsgspecError) as error:
-            raise_if_out_of_files(error)  # the identity exists but cannot be read: nothing may be removed
-            return None
-
-
-def _clear(folder: Path, *, is_ours: Callable[[str], bool]) -> None:
-    """Remove a folder of unfinished work; a manifest in the making may be in it."""
-    _require_ours(folder, is_ours=is_ours)
-    if os.path.lexists(folder):
-        shutil.rmtree(folder)
-
-
-def _require_ours(folder: Path, *, is_ours: Callable[[str], bool]) -> None:
-    if not os.path.lexists(folder):
-        return
-    is_folder = folder.is_dir() and not folder.is_symlink()
-    if not is_folder or not all(
-        is_ours(path.name) or path.name.startswith(COMMIT_PREFIX) for path in folder.iterdir()
-    ):
-        raise OutputError(f"{folder}: no build put that there; move it away, or give another {{--out}}")
-
 
 def _is_of_compaction(name: str) -> bool:
     return name == REMOVED_NAME or is_generation_folder(name) or is_camera_folder(name)
-
-
-def resolved(path: Path) -> Path:
-    """The path with `~` expanded and links followed.
-
-    Raises:
-        ConfigError: the links form a loop, or may not be followed.
-    """
-    path = user_path(path)
-    try:
-        real = Path(os.path.realpath(path))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be followed: {error.strerror}") from error
-    try:
-        real.stat()
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # realpath does not report it, Path.resolve only up to Python 3.12
-            raise ConfigError(f"{path}: cannot be followed: a loop of symbolic links") from error
-    return real
-
-
-def _begins_with(path: Path, start: re.Pattern[bytes]) -> bool:
-    """Whether a regular file (or a link to one) begins so, or is empty."""
-    if not path.is_file():  # opening a pipe would block
-        return False
-    try:
-        with path.open("rb") as file:
-            head = file.read(_MAX_START_BYTES)
-    except PermissionError:
-        return False
-    return not head or start.match(head) is not None

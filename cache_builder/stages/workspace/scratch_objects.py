@@ -1,0 +1,84 @@
+"""Unfinished work of a build in an object store: for one set of inputs and settings at a time.
+
+```
+SCRATCH/identity.json   the inputs and settings that this folder belongs to; created, never replaced
+SCRATCH/spill/          frames and receipts of decoded units
+SCRATCH/plan/           plans of shards, by their digest
+SCRATCH/receipts/       records of finished shards, by the digest of their plan
+```
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from cache_builder.errors import OutputError
+from cache_builder.stages.workspace.unfinished import IDENTITY_NAME, identity_content, of_something_else
+from frame_store.errors import ObjectMissingError
+from frame_store.remote import ObjectClient, RemoteUrl
+from frame_store.shared import without_controls
+
+NODES_NAME: Final = "nodes"
+"""Of an object that every node of a cluster must be able to read."""
+_FOLDERS: Final = ("spill", "plan", "receipts")
+_MAX_IDENTITY_BYTES: Final = 1 << 31
+
+
+class ScratchObjects:
+    """The objects of unfinished work below one URL. Methods raise what `ObjectClient` raises."""
+
+    def __init__(self, url: RemoteUrl) -> None:
+        self.client = ObjectClient(url)
+        self.spill, self.plans, self.records = (self.client.child(name) for name in _FOLDERS)
+        self.was_there = False
+        """Whether `claim` found unfinished work of the same identity."""
+
+    def claim(self, identity: dict[str, Any], *, overwrite: bool, to_discard: str) -> None:
+        """Make the folder belong to `identity`, keeping what an interrupted build of the same left there.
+
+        Raises:
+            OutputError: it holds unfinished work of something else and `overwrite` is not given, or other objects.
+        """
+        found = self.identity()
+        if found == identity:
+            self.was_there = True
+            return
+        where = self.client.url.text
+        if found is not None and not overwrite:
+            raise OutputError(of_something_else(where, identity, found, to_discard))
+        self._clear()
+        content = identity_content(identity)
+        try:
+            self.client.create(IDENTITY_NAME, content)
+        except FileExistsError:  # another process, or an answer that was lost
+            found = self.identity()
+            if found != identity:
+                raise OutputError(of_something_else(where, identity, found or {}, to_discard)) from None
+
+    def identity(self) -> dict[str, Any] | None:
+        """What the folder belongs to; None where that is not stated."""
+        try:
+            raw = self.client.get(IDENTITY_NAME, max_bytes=_MAX_IDENTITY_BYTES)
+            return msgspec.json.decode(raw, type=dict[str, Any])
+        except (ObjectMissingError, msgspec.MsgspecError):
+            return None
+
+    def remove(self, *, of: dict[str, Any]) -> None:
+        """Remove the work of a finished build of identity `of`; unfinished work of another identity stays."""
+        if self.identity() in (of, None):
+            for name in _FOLDERS:
+                self.client.delete(each.key for each in self.client.objects(name))
+            self.client.delete([NODES_NAME])
+            self.client.delete([IDENTITY_NAME])  # last: it states whose folder this is
+
+    def _clear(self) -> None:
+        """Remove unfinished work; its identity first, so that what is left cannot pass for resumable work."""
+        keys = [each.key for each in self.client.objects()]
+        for key in keys:
+            if key not in {IDENTITY_NAME, NODES_NAME} and key.partition("/")[0] not in _FOLDERS:
+                raise OutputError(
+                    f"{self.client.url.text}: holds {without_controls(key)!r}, which no build put there; give another "
+                    "{--scratch}, or another {--out}"
+                )
+        self.client.delete([IDENTITY_NAME])
+        self.client.delete(keys)

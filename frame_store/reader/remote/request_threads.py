@@ -1,0 +1,122 @@
+"""Threads that wait for answers of an object store: many, made when they are needed, gone when they are idle."""
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, Protocol
+
+_IDLE_SECONDS: Final = 5.0
+_EXIT_SECONDS: Final = 2.0
+
+
+class Request(Protocol):
+    """What the threads do."""
+
+    def make(self) -> None:
+        """Do it. Raises nothing."""
+        ...
+
+    def cancel(self) -> None:
+        """It will not be done: whoever waits for it is told so."""
+        ...
+
+
+class RequestThreads:
+    """Makes requests, at most so many at once. What a reader waits for goes before what it announced.
+
+    The threads are daemons: a request that hangs keeps no process alive. They end with this object.
+    """
+
+    def __init__(self, max_threads: int) -> None:
+        """Starts no thread yet."""
+        self._work = _Work(max_threads)
+        self._at_exit = partial(_end_before_exit, weakref.ref(self._work), os.getpid())
+        atexit.register(self._at_exit)
+        self._finalizer = weakref.finalize(self, _end, self._work, self._at_exit)
+        self._finalizer.atexit = False
+
+    def submit(self, requests: Sequence[Request], *, urgent: bool) -> None:
+        """Have these requests made, in this order."""
+        self._work.submit(requests, urgent=urgent)
+
+    def close(self) -> None:
+        """Cancel the requests that were announced and not begun, and end the threads after the others."""
+        self._finalizer()
+
+
+class _Work:
+    """The requests and the threads that make them; these do not keep `RequestThreads` alive."""
+
+    def __init__(self, max_threads: int) -> None:
+        self._max_threads = max_threads
+        self._lock = threading.Condition(threading.Lock())
+        self._urgent: deque[Request] = deque()
+        self._later: deque[Request] = deque()
+        self.num_threads = 0
+        self._num_idle = 0
+        self._is_closed = False
+
+    def submit(self, requests: Sequence[Request], *, urgent: bool) -> None:
+        with self._lock:
+            (self._urgent if urgent else self._later).extend(requests)
+            num_waiting = len(self._urgent) + len(self._later)
+            num_new = max(0, min(num_waiting - self._num_idle, self._max_threads - self.num_threads))
+            self.num_threads += num_new
+            self._lock.notify(len(requests))
+        for _ in range(num_new):
+            threading.Thread(target=self._run, name="ranges", daemon=True).start()
+
+    def close(self, *, also_urgent: bool) -> None:
+        with self._lock:
+            self._is_closed = True
+            queues = [self._later, *([self._urgent] if also_urgent else [])]
+            cancelled = [request for queue in queues for request in queue]
+            for queue in queues:
+                queue.clear()
+            self._lock.notify_all()
+        for request in cancelled:
+            request.cancel()
+
+    def _run(self) -> None:
+        while (request := self._next()) is not None:
+            request.make()
+            del request  # it holds what was read
+
+    def _next(self) -> Request | None:
+        with self._lock:
+            while True:
+                if self._urgent:
+                    return self._urgent.popleft()
+                if self._later:
+                    return self._later.popleft()
+                if not self._is_closed:
+                    self._num_idle += 1
+                    is_called = self._lock.wait(_IDLE_SECONDS)
+                    self._num_idle -= 1
+                    if is_called or self._urgent or self._later:
+                        continue
+                self.num_threads -= 1
+                return None
+
+
+def _end(work: _Work, at_exit: Callable[[], None]) -> None:
+    atexit.unregister(at_exit)
+    work.close(also_urgent=False)
+
+
+def _end_before_exit(reference: "weakref.ref[_Work]", pid: int) -> None:
+    """Let requests end before the interpreter does: a thread that comes back to one that is gone may abort it."""
+    work = reference()
+    if (
+        work is None or pid != os.getpid()
+    ):  # in a forked child the threads are not there, and the lock may be held
+        return
+    work.close(also_urgent=True)
+    deadline = time.monotonic() + _EXIT_SECONDS
+    while work.num_threads and time.monotonic() < deadline:
+        time.sleep(0.01)

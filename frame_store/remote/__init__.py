@@ -1,0 +1,31 @@
+"""Object stores and web servers: addresses, requests with retries, and folders of what was downloaded."""
+
+from frame_store.remote.cache import RemoteCache, default_folder
+from frame_store.remote.client import ObjectClient, RemoteObject
+from frame_store.remote.download import Downloaded, WantedObject, download_objects
+from frame_store.remote.folder import BoundedFolder, HeldFile
+from frame_store.remote.mirror import Mirror, MirroredFile
+from frame_store.remote.retries import RetryPolicy
+from frame_store.remote.shards import FolderWarning, ShardFeed, ShardFolder, ShardObject
+from frame_store.remote.url import RemoteUrl, is_url
+
+__all__ = [
+    "BoundedFolder",
+    "Downloaded",
+    "FolderWarning",
+    "HeldFile",
+    "Mirror",
+    "MirroredFile",
+    "ObjectClient",
+    "RemoteCache",
+    "RemoteObject",
+    "RemoteUrl",
+    "RetryPolicy",
+    "ShardFeed",
+    "ShardFolder",
+    "ShardObject",
+    "WantedObject",
+    "default_folder",
+    "download_objects",
+    "is_url",
+]
