@@ -36,7 +36,8 @@ class RayCluster:
 
     def __init__(self, ray: Any, *, leaves: bool, is_own: bool) -> None:  # noqa: ANN401 - the module
         self._ray = ray
-        self._leaves = leaves
+        self.leaves = leaves
+        """False where the caller of the build had joined it before."""
         self.is_own = is_own
         self._seen_at = 0.0
         self._resources: dict[str, float] = {}
@@ -77,7 +78,7 @@ class RayCluster:
 
     def leave(self) -> None:
         """Disconnect; a cluster that was started here ends."""
-        if self._leaves and self._ray.is_initialized():
+        if self.leaves and self._ray.is_initialized():
             with _signals_kept():
                 self._ray.shutdown()
 
