@@ -2,6 +2,7 @@
 
 from frame_store.remote.cache import RemoteCache, default_folder
 from frame_store.remote.client import ObjectClient
+from frame_store.remote.connections import Connections
 from frame_store.remote.download import Downloaded, WantedObject, download_objects
 from frame_store.remote.folder import BoundedFolder, HeldFile
 from frame_store.remote.listing import RemoteObject
@@ -13,6 +14,7 @@ from frame_store.remote.url import RemoteUrl, is_url
 
 __all__ = [
     "BoundedFolder",
+    "Connections",
     "Downloaded",
     "FolderWarning",
     "HeldFile",
