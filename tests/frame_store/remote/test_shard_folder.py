@@ -158,13 +158,17 @@ def test_reads_never_wait_for_room(tmp_path):
 def test_a_folder_too_small_for_a_batch_is_said_once(tmp_path):
     folder = shard_folder(tmp_path, Store(), capacity=2)
     ids = np.concatenate([np.arange(10) + shard * FRAMES for shard in (1, 4, 8)])
-    with pytest.warns(
-        FolderWarning, match="wants shards of 300000 bytes, and the folder may have 200000"
-    ) as warned:
+
+    def read() -> None:
         feed = folder.feed(iter([ids] * 20), num_in_flight=1)
         for _ in range(20):
             feed.advance()
         feed.close()
+
+    with pytest.warns(
+        FolderWarning, match="shards of 300000 bytes, and the folder may have 200000"
+    ) as warned:
+        read()
     assert len(warned) == 1
 
 

@@ -92,7 +92,7 @@ class Folder:
 
 @pytest.mark.parametrize(("fraction", "num_shards"), [(0.25, 400), (0.5, 1000), (0.75, 400)])
 def test_little_more_than_what_does_not_fit_is_downloaded_again(fraction: float, num_shards: int) -> None:
-    frames, epochs = 16, 3
+    frames, epochs = 32, 2
     folder = Folder([SHARD_BYTES] * num_shards, int(fraction * num_shards * SHARD_BYTES))
     num_read = sum(1 for _ in folder.read(blocks(num_shards, frames, batch=32, per_block=4, epochs=epochs)))
     assert num_read == epochs * num_shards * frames / 32
