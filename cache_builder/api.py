@@ -24,7 +24,7 @@ from cache_builder.settings import (
     checked_settings,
     read_settings,
 )
-from cache_builder.sources import Sources, default_output
+from cache_builder.sources import Place, Sources, default_output
 from cache_builder.video.picture import Resize
 from frame_store.manifest import ChromaSubsampling, EncodingName, Layout
 from frame_store.names import Container, PixelName
@@ -36,7 +36,7 @@ _Made = TypeVar("_Made")
 
 
 def build_cache(
-    videos: Path | str | Sequence[Path | str],
+    videos: Place | Sequence[Place],
     out: Path | str | RemoteUrl | None = None,
     *,
     scratch: Path | str | RemoteUrl | None = None,
@@ -64,6 +64,8 @@ def build_cache(
     device: DeviceName | None = None,
     executor: str | None = None,
     on_error: ErrorPolicy | None = None,
+    stage: Path | str | None = None,
+    stage_bytes: int | str | None = None,
     columns: TableLike | Sequence[TableLike] | None = None,
     columns_missing: Missing = "refuse",
     columns_tolerance: float | None = None,
@@ -79,9 +81,9 @@ def build_cache(
 
     Args:
         videos: The folder, searched with its subfolders, one video, a text file that lists videos, or several of these;
-            or a LeRobot v3 data set.
+            or a LeRobot v3 data set. Each but the last may be a URL, such as `s3://bucket/folder`.
         out: Path of the cache, or a URL of an object store such as `s3://bucket/cache`; None for `DIR.cache` beside the
-            folder. Several sources need it.
+            folder. Several sources and URLs need it.
         scratch: Folder or URL for decoded frames and other unfinished work; None for a place beside `out`.
         append: Add the videos that a complete cache at `out` does not have, as a new generation: the ids of its frames
             stay, its videos are not read again, and its own settings are taken. Without a cache, one is built.
@@ -117,6 +119,10 @@ def build_cache(
             `ray start` on this machine gives, else one that the build starts; `ray:local`, one that it starts;
             `ray:HOST:PORT`, that one. None for `local`.
         on_error: `fail` stops at a video that is not whole, `skip` stores the frames that decode; None for `fail`.
+        stage: For videos at URLs: the folder that they are downloaded into while they are read; None for a temporary
+            folder, which is removed when the build has ended well.
+        stage_bytes: The most bytes that this folder holds, a number or text such as `200MB`; None for 10 GB, or 0.8 of
+            the free space where that is less.
         columns: A table (a file, a dict of arrays, a pandas or polars frame, an Arrow table) or several: columns beside
             the frames; see `add_columns`. They are read first, and written into the finished cache.
         columns_missing: `refuse` or `mask`: what becomes of frames and videos without a row; see `add_columns`.
@@ -228,7 +234,7 @@ def _build_and_add(
 
 
 def estimate_build(
-    videos: Path | str | Sequence[Path | str],
+    videos: Place | Sequence[Place],
     out: Path | str | None = None,
     *,
     append: bool = False,
@@ -357,6 +363,8 @@ def _place(place: Path | str | RemoteUrl) -> Path | RemoteUrl:
 
 def _as_for_flag(name: str, value: Any) -> Any:  # noqa: ANN401 - of any type until it is checked
     """A keyword's value as the flag takes it: pairs as text, numbers of NumPy as Python's; anything else as it is."""
+    if name == "stage" and isinstance(value, Path):
+        return str(value)
     separator = {"size": "x", "crop_aspect": ":"}.get(name)
     if (
         separator is not None

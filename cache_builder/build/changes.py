@@ -1,12 +1,11 @@
 """How videos differ from those that a cache was made from."""
 
-import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 from cache_builder.build.existing import cameras_text
 from cache_builder.columns import DATASET_DIGEST, dataset_differs, read_dataset
+from cache_builder.errors import VideoError
 from cache_builder.growing import LiveCache
 from cache_builder.inputs import content_of_entry, content_text
 from cache_builder.sources import SourceContents, Sources, SourceVideo, look_into
@@ -94,10 +93,12 @@ def _content(video: SourceVideo, hashes: dict[Path, str], *, expected_bytes: int
 
 def _digest(video: SourceVideo, *, expected_bytes: int | None) -> str:
     try:
-        status = os.stat(video.path)  # noqa: PTH116 - of what the link leads to
-        if not stat.S_ISREG(status.st_mode) or status.st_size != expected_bytes:
+        if video.status().num_bytes != expected_bytes:
             return "another length"
-        return hash_file(video.path)
+        with video.at_hand() as path:
+            return hash_file(path)
+    except VideoError as error:
+        return error.reason
     except OSError as error:
         raise_if_out_of_files(error)
         return error.strerror or "unreadable"

@@ -5,6 +5,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,7 +82,8 @@ def estimate_build(
     output, progress = resolved(output), progress or NoProgress()
     try:
         workspace = Workspace(output)
-        contents = look_into(sources, not_counted=workspace.own_places)
+        sources = replace(Sources.of(sources), stage=options.of_stage)
+        contents = all_contents = look_into(sources, not_counted=workspace.own_places)
         backend = usable_backend(options, progress)
         workspace.require_own_files()
         found = None if append is None else new_videos(contents, workspace, append)
@@ -103,11 +106,13 @@ def estimate_build(
             expected = expected_build(inputs, configs_of_files(inputs, configs))
             sampling = _Sampling(inputs, expected.files, configs, decoders, folder=Path(scratch))
             sampling.run(pool, num_workers=options.workers, progress=progress)
-            return _Estimate(inputs, expected, configs, options, sampling).of(
+            estimate = _Estimate(inputs, expected, configs, options, sampling).of(
                 workspace, passed_over=contents.passed_over, seconds_scan=seconds_scan
             )
     except OSError as error:
         raise MachineError(f"{error.filename or output}: {error.strerror or error}") from error
+    all_contents.remove_temporary_stages()
+    return estimate
 
 
 def _of_nothing(workspace: Workspace, options: RunOptions, contents: SourceContents) -> BuildEstimate:
@@ -158,7 +163,7 @@ class _Sampling:
         *,
         folder: Path,
     ) -> None:
-        self._paths = [file.path for file in inputs.files]
+        self._files = inputs.files
         self._scans = inputs.scans
         self._configs = configs_of_files(inputs, configs)
         self._decoders = decoders
@@ -213,7 +218,8 @@ class _Sampling:
             end = min(unit.end_packet, unit.first_packet + _packets_to_sample(scan, config))
             yield SampleJob(
                 job=UnitJob(
-                    path=self._paths[unit.video_id],
+                    path=self._files[unit.video_id].path,
+                    staged=self._files[unit.video_id].staged,
                     scan=scan,
                     unit=msgspec.structs.replace(unit, end_packet=end),
                     first_ordinal=unit.first_packet,
@@ -383,7 +389,11 @@ def _steps_of_busiest(sizes: Sequence[int], *, num_workers: int) -> float:
 
 
 def _size_of(videos: Sequence[SourceVideo]) -> int:
-    return sum(video.path.stat().st_size for video in videos if video.path.is_file())
+    num_bytes = 0
+    for video in videos:
+        with suppress(OSError):
+            num_bytes += video.status().num_bytes
+    return num_bytes
 
 
 def _existing(path: Path) -> Path:

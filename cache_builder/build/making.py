@@ -50,7 +50,7 @@ class Making:
         self.progress.start("decode", inputs.num_packets, "frames")
         stage = DecodeStage(
             self.pool,
-            paths=[file.path for file in inputs.files],
+            files=inputs.files,
             spill=workspace.spill_place,
             scans=inputs.scans,
             decoders=task.decoders,

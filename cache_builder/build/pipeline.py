@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def run_build(
     workspace = make_workspace(output, scratch)
     with store_errors_as_ours(workspace):
         # Searched first: no file of this build may count as one of the folder.
+        sources = replace(Sources.of(sources), stage=options.of_stage)
         contents = look_into(sources, not_counted=workspace.own_places)
         backend = usable_backend(options, progress)
         workspace.require_own_files()
@@ -84,7 +86,7 @@ def run_build(
             require_cache(workspace.output)  # before a lock is written beside a part of a cache
             remedy = "copy the cache to a place that can be, and append there"
         with workspace.locked(if_not_writable=remedy):
-            return _Build(
+            report = _Build(
                 contents=contents,
                 workspace=workspace,
                 config=config,
@@ -94,6 +96,8 @@ def run_build(
                 append=append,
                 progress=progress,
             ).run()
+    contents.remove_temporary_stages()
+    return report
 
 
 class _Build:
@@ -131,7 +135,7 @@ class _Build:
         try:
             return self._run_in_pool()
         finally:
-            self._workspace.nodes.unlink(missing_ok=True)
+            self._workspace.remove_node_tokens()
 
     def _run_in_pool(self) -> BuildReport:
         with self._pool:

@@ -74,13 +74,13 @@ def _setting_flags(command: Command) -> Command:
     context_settings={"show_default": True, "max_content_width": 110},
 )
 @click.version_option(__version__)
-@click.argument("sources", metavar="SOURCE...", nargs=-1, type=PathName(path_type=Path))
-@click.option("--videos", multiple=True, type=PathName(path_type=Path), help="The same as SOURCE.")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, type=PlaceName())
+@click.option("--videos", multiple=True, type=PlaceName(), help="The same as SOURCE.")
 @click.option(
     "--out",
     type=PlaceName(),
     metavar="PATH|URL",
-    help="Where the cache goes, a folder or a URL such as s3://bucket/cache; several sources need it.  "
+    help="Where the cache goes, a folder or a URL such as s3://bucket/cache; several sources and URLs need it.  "
     "[default: SOURCE.cache]",
 )
 @click.option(
@@ -114,8 +114,8 @@ def _setting_flags(command: Command) -> Command:
 )
 def cache_build(
     *,
-    sources: tuple[Path, ...],
-    videos: tuple[Path, ...],
+    sources: tuple[Path | RemoteUrl, ...],
+    videos: tuple[Path | RemoteUrl, ...],
     out: Path | RemoteUrl | None,
     scratch: Path | RemoteUrl | None,
     append: bool,
@@ -137,9 +137,9 @@ def cache_build(
     """Decode every video of the sources into a sharded frame store.
 
     A SOURCE is a folder, with its subfolders, a video, a text file with the path of one video in each line, or the
-    folder of a LeRobot v3 data set. Paths of several sources begin with the base name of their source. A killed build
-    is resumed by the same command; a finished one is left untouched. With --append a finished cache gets the videos
-    that it does not have.
+    folder of a LeRobot v3 data set. All but the last may be URLs, such as s3://bucket/folder. Paths of several sources
+    begin with the base name of their source. A killed build is resumed by the same command; a finished one is left
+    untouched. With --append a finished cache gets the videos that it does not have.
     """
     with exit_codes(resumes=not dry_run) as codes, shown_progress() as progress:
         growing = GrowingFlags(append=append, forget=forget, rehash=rehash)

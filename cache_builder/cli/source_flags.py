@@ -10,6 +10,7 @@ import click
 from cache_builder.errors import ConfigError
 from cache_builder.setting_names import SettingError
 from cache_builder.sources import Sources
+from frame_store.remote import RemoteUrl
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -62,7 +63,7 @@ class ChosenVideos:
         }
         return [name for name, value in flags.items() if value]
 
-    def of(self, paths: Sequence[Path]) -> Sources:
+    def of(self, paths: Sequence[Path | RemoteUrl]) -> Sources:
         """The sources at `paths`, at least one, with these videos of them.
 
         Raises:

@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, CacheName, OneLineCommand, PathName, exit_codes, say
+from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, CacheName, OneLineCommand, exit_codes, say
+from cache_builder.cli.place_names import PlaceName
 from cache_builder.cli.shown_progress import shown_progress
 from cache_builder.errors import ConfigError
 from frame_store import __version__
@@ -24,7 +25,7 @@ from frame_store.verify import verify_store
     "--videos",
     metavar="SOURCE",
     multiple=True,
-    type=PathName(path_type=Path),
+    type=PlaceName(),
     help="For --repair: what it was built from, as given then; may be given again. Needed if shards are damaged.",
 )
 @click.option(
@@ -38,7 +39,7 @@ def cache_verify(
     cache: Path | RemoteUrl,
     as_json: bool,
     repair: bool,
-    videos: tuple[Path, ...],
+    videos: tuple[Path | RemoteUrl, ...],
     camera_pattern: str | None,
     workers: int | None,
 ) -> None:

@@ -10,7 +10,10 @@ from cache_builder.executors.protocol import (
     JobLost,
     JobRaised,
     Outcome,
+    PreparedJob,
     RunnableJob,
+    needs_preparing,
+    prepared,
 )
 from cache_builder.executors.ray_executor import RayExecutor
 from cache_builder.executors.ray_worker import NodeCheck
@@ -25,9 +28,12 @@ __all__ = [
     "JobRaised",
     "NodeCheck",
     "Outcome",
+    "PreparedJob",
     "RayChoice",
     "RayExecutor",
     "RunnableJob",
     "WorkerPool",
+    "needs_preparing",
+    "prepared",
     "read_executor",
 ]

@@ -30,6 +30,8 @@ from cache_builder.executors.protocol import (
     Outcome,
     Result,
     RunnableJob,
+    needs_preparing,
+    prepared,
 )
 from frame_store.shared import descriptor_share
 
@@ -72,8 +74,7 @@ class WorkerPool(Executor[Job, Result]):
             timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
             ready = wait([worker.connection for worker in busy], timeout)
             for worker in busy:
-                if worker.connection in ready:
-                    outcome = self._collect(worker)
+                if worker.connection in ready and (outcome := self._collect(worker)) is not None:
                     self._hand_out()
                     return outcome
             for worker in busy:
@@ -94,15 +95,20 @@ class WorkerPool(Executor[Job, Result]):
         for worker in (idle + starting)[: len(self._waiting)]:
             worker.hand(self._waiting.popleft())
 
-    def _collect(self, worker: "_Worker[Job]") -> Outcome[Job, Result]:
+    def _collect(self, worker: "_Worker[Job]") -> Outcome[Job, Result] | None:
+        """How the job of a worker ended; None where it is prepared, and begins now."""
         job = worker.job
         assert job is not None
-        worker.job = None
         try:
             answer = worker.connection.recv()
         except (EOFError, ConnectionResetError):
+            worker.job = None
             self._workers.remove(worker)
             return JobDied(job=job, how=worker.end())
+        if answer[0] == "begins":
+            worker.limit_time()
+            return None
+        worker.job = None
         if answer[0] == "done":
             return JobDone(job=job, result=answer[1])
         answer[1].__cause__ = RuntimeError(answer[2])
@@ -156,13 +162,19 @@ class _Worker(Generic[Job]):
 
     def hand(self, job: Job) -> None:
         """Let the idle process do `job`."""
-        seconds = job.limits.seconds
-        self.job = job
-        self.deadline = None if seconds is None else time.monotonic() + seconds
+        self.job, self.deadline = job, None
+        if not needs_preparing(job):
+            self.limit_time()
         with suppress(
             BrokenPipeError, ConnectionResetError
         ):  # it died while idle; the next `wait` reports that
             self.connection.send(job)
+
+    def limit_time(self) -> None:
+        """Let the time that the job may take begin."""
+        assert self.job is not None
+        seconds = self.job.limits.seconds
+        self.deadline = None if seconds is None else time.monotonic() + seconds
 
     def end(self) -> str:
         """Close the connection, wait for the process and return how it ended."""
@@ -192,8 +204,11 @@ def serve(descriptor: int, parent_pid: int) -> None:
             request = connection.recv_bytes()
             try:
                 job: RunnableJob = pickle.loads(request)
-                _limit_memory(job.limits.memory_bytes, usual)
-                answer: tuple[Any, ...] = ("done", job.run())
+                with prepared(job) as ready:
+                    if ready is not job:
+                        connection.send(("begins",))
+                    _limit_memory(ready.limits.memory_bytes, usual)
+                    answer: tuple[Any, ...] = ("done", ready.run())
             except Exception as error:  # noqa: BLE001 - sent to the parent, which handles it
                 answer = ("raised", _picklable(error), traceback.format_exc())
             _limit_memory(None, usual)

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Final, Generic, Protocol, Self, TypeAlias, TypeVar
+from typing import Final, Generic, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -36,6 +37,30 @@ class RunnableJob(Protocol):
     def run(self) -> object:
         """Do the work, in the worker process."""
         ...
+
+
+@runtime_checkable
+class PreparedJob(Protocol):
+    """A job that may need something at hand before it runs, such as a download. Its limits do not count that."""
+
+    @property
+    def needs_preparing(self) -> bool:
+        """Whether `prepare` is to be called."""
+        ...
+
+    def prepare(self) -> AbstractContextManager[RunnableJob]:
+        """The job to run, which has what it needs for the time of the context. Called in the worker process."""
+        ...
+
+
+def needs_preparing(job: RunnableJob) -> bool:
+    """Whether the limits of a job begin only when it is prepared."""
+    return isinstance(job, PreparedJob) and job.needs_preparing
+
+
+def prepared(job: RunnableJob) -> AbstractContextManager[RunnableJob]:
+    """The job to run: another one where it needs preparing."""
+    return job.prepare() if isinstance(job, PreparedJob) and job.needs_preparing else nullcontext(job)
 
 
 Job = TypeVar("Job", bound=RunnableJob)

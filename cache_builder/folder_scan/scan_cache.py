@@ -142,7 +142,14 @@ class _Scanning:
                 entry = self._cached.get(video.relative_path)
                 known = _unpack(video, entry) if entry is not None else None
                 if known is None:
-                    self._pool.submit(ScanJob(row=row, path=video.path, relative_path=video.relative_path))
+                    self._pool.submit(
+                        ScanJob(
+                            row=row,
+                            path=video.path,
+                            staged=video.staged,
+                            relative_path=video.relative_path,
+                        )
+                    )
                 else:
                     self._take_scan(row, *known)
             for outcome in self._pool.outcomes(retry_deaths=True):
@@ -165,7 +172,9 @@ class _Scanning:
             if isinstance(outcome.result, FrameTable):
                 self._settle(job.row, (self._scans[job.row], outcome.result))
             elif not isinstance(job, StartCheckJob) and starts_to_try(outcome.result):
-                self._pool.submit(StartCheckJob(row=job.row, path=job.path, scan=outcome.result))
+                self._pool.submit(
+                    StartCheckJob(row=job.row, path=job.path, staged=job.staged, scan=outcome.result)
+                )
             else:
                 self._take_scan(job.row, outcome.result, None)
 
@@ -174,7 +183,8 @@ class _Scanning:
             frames = None if self._decode_all else predict_frames(scan)
             if frames is None:
                 self._scans[row] = scan
-                self._pool.submit(CountJob(row=row, path=self._videos[row].path, scan=scan))
+                video = self._videos[row]
+                self._pool.submit(CountJob(row=row, path=video.path, staged=video.staged, scan=scan))
                 return
         self._settle(row, (scan, frames))
 
@@ -242,10 +252,10 @@ def _write_cache(
 def _unpack(video: SourceVideo, cached: _CachedVideo) -> _Found | None:
     """The cached scan; None if the video's file has changed, or if the columns have a wrong length."""
     try:
-        status = video.path.stat()
+        status = video.status()
     except OSError:
         return None
-    if (status.st_size, status.st_mtime_ns) != (cached.num_bytes, cached.mtime_ns):
+    if (status.num_bytes, status.mtime_ns) != (cached.num_bytes, cached.mtime_ns):
         return None
     num_packets = cached.facts.num_packets
     if len(cached.packets) != num_packets * sum(dtype.itemsize for dtype in PACKET_COLUMNS.values()):

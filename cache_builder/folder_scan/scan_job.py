@@ -1,11 +1,10 @@
 """Jobs of a worker pool that read one video: its packets, or, if those do not determine its frames, all its pixels."""
 
-from pathlib import Path
-
-import msgspec
+from dataclasses import replace
 
 from cache_builder.errors import VideoError
 from cache_builder.executors import JobLimits
+from cache_builder.staging import StagedVideoJob
 from cache_builder.video.decode import MAX_PACKETS_DECODED, FrameTable, check_starts, count_frames
 from cache_builder.video.opening import (
     DEFAULT_LIMITS,
@@ -17,12 +16,11 @@ from cache_builder.video.opening import (
 from cache_builder.video.scan import VideoScan, scan_video
 
 
-class ScanJob(msgspec.Struct, frozen=True, kw_only=True):
+class ScanJob(StagedVideoJob, frozen=True, kw_only=True):
     """Scan the video at `path`."""
 
     row: int
     """In the table of videos."""
-    path: Path
     relative_path: str
     video_limits: VideoLimits = DEFAULT_LIMITS
 
@@ -35,7 +33,7 @@ class ScanJob(msgspec.Struct, frozen=True, kw_only=True):
     def limits(self) -> JobLimits:
         """By the size of the file, which is not open yet."""
         try:
-            num_bytes = self.path.stat().st_size
+            num_bytes = self.path.stat().st_size if self.staged is None else self.staged.num_bytes
         except OSError:  # `run` reports it
             num_bytes = 0
         return JobLimits(seconds=seconds_to_scan(num_bytes), memory_bytes=self.video_limits.max_memory_bytes)
@@ -47,17 +45,18 @@ class ScanJob(msgspec.Struct, frozen=True, kw_only=True):
             VideoError: it cannot be read as a video, or asks for more than the limits.
         """
         try:
-            return scan_video(self.path, self.relative_path, limits=self.video_limits)
+            scan = scan_video(self.path, self.relative_path, limits=self.video_limits)
         except MemoryError as error:
             raise VideoError(self.name, out_of_memory_text()) from error
+        # The file is a copy: what tells one state of the video from another is the object.
+        return scan if self.staged is None else replace(scan, mtime_ns=self.staged.status.mtime_ns)
 
 
-class _ScannedVideoJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class _ScannedVideoJob(StagedVideoJob, frozen=True, kw_only=True, eq=False):
     """What the jobs on a scanned video have in common."""
 
     row: int
     """In the table of videos."""
-    path: Path
     scan: VideoScan
 
     @property

@@ -3,7 +3,6 @@
 import importlib.metadata
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -11,6 +10,8 @@ from cache_builder.errors import DeviceError, VideoError, VideosNotWholeError
 from cache_builder.executors import JobDone, JobLimits, JobRaised, WorkerPool
 from cache_builder.gpu.nvdec import NvdecDevice
 from cache_builder.gpu.probe import probe_nvdec
+from cache_builder.sources import SourceVideo
+from cache_builder.staging import StagedVideoJob
 from cache_builder.video.decode import CPU, DecodeBackend
 from cache_builder.video.opening import seconds_to_scan
 from cache_builder.video.scan import VideoFacts, VideoScan
@@ -53,13 +54,17 @@ class DecoderChoice(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
 
-class ProbeJob(msgspec.Struct, frozen=True, kw_only=True):
+class ProbeJob(StagedVideoJob, frozen=True, kw_only=True):
     """Try one video on the GPU."""
 
     video_id: int
-    path: Path
     facts: VideoFacts
     device: NvdecDevice
+
+    @property
+    def name(self) -> str:
+        """The video, as messages name it."""
+        return self.facts.path
 
     @property
     def limits(self) -> JobLimits:
@@ -78,7 +83,7 @@ class ProbeJob(msgspec.Struct, frozen=True, kw_only=True):
 def choose_decoders(
     backend: DecodeBackend,
     *,
-    paths: Sequence[Path],
+    files: Sequence[SourceVideo],
     scans: Sequence[VideoScan | VideoError],
     falls_back: bool,
     workers: int,
@@ -94,9 +99,17 @@ def choose_decoders(
         return DecoderChoice()
     refusals: dict[int, str] = {}
     with WorkerPool[ProbeJob, str | None](num_workers=min(workers, MAX_PROBING_WORKERS)) as pool:
-        for video_id, (path, scan) in enumerate(zip(paths, scans, strict=True)):
+        for video_id, (file, scan) in enumerate(zip(files, scans, strict=True)):
             if isinstance(scan, VideoScan):
-                pool.submit(ProbeJob(video_id=video_id, path=path, facts=scan.facts, device=backend))
+                pool.submit(
+                    ProbeJob(
+                        video_id=video_id,
+                        path=file.path,
+                        staged=file.staged,
+                        facts=scan.facts,
+                        device=backend,
+                    )
+                )
         for outcome in pool.outcomes():
             if isinstance(outcome, JobDone):
                 reason = outcome.result

@@ -1,12 +1,9 @@
 """How the videos of sources stand to those of a cache: there already, new, changed, or no longer there."""
 
-import os
-import stat
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from cache_builder.errors import OutputError
+from cache_builder.errors import OutputError, VideoError
 from cache_builder.folder_scan import ScannedFile
 from cache_builder.growing.live_cache import LiveCache
 from cache_builder.inputs import Inputs, content_of_entry
@@ -159,19 +156,17 @@ class _Files:
 
     def _file_difference(self, video: SourceVideo, entry: VideoEntry) -> str | None:
         try:
-            status = os.stat(video.path)  # noqa: PTH116 - of what the link leads to
+            status = video.status()
         except OSError as error:
             raise_if_out_of_files(error)
             return f"{error.strerror or 'cannot be read'}"
-        if not stat.S_ISREG(status.st_mode):
-            return "is no file"
-        if status.st_size != entry.num_bytes:
-            return f"{counted(entry.num_bytes or 0, 'byte')} recorded, {status.st_size} found"
+        if status.num_bytes != entry.num_bytes:
+            return f"{counted(entry.num_bytes or 0, 'byte')} recorded, {status.num_bytes} found"
         known = self._scanned.get(video.file)
-        is_as_scanned = known is None or known.sha256 != entry.sha256 or known.mtime_ns == status.st_mtime_ns
+        is_as_scanned = known is None or known.sha256 != entry.sha256 or known.mtime_ns == status.mtime_ns
         if is_as_scanned and not self._rehash:
             return None
-        found = _hash(video.path)
+        found = _hash(video)
         return (
             None
             if found == entry.sha256
@@ -188,9 +183,12 @@ def _same_stretch(video: SourceVideo, entry: VideoEntry) -> bool:
     )
 
 
-def _hash(path: Path) -> str:
+def _hash(video: SourceVideo) -> str:
     try:
-        return hash_file(path)
+        with video.at_hand() as path:
+            return hash_file(path)
+    except VideoError as error:
+        return error.reason
     except OSError as error:
         raise_if_out_of_files(error)
         return error.strerror or "unreadable"

@@ -60,7 +60,7 @@ def chosen_decoders(
     """
     return choose_decoders(
         backend,
-        paths=[file.path for file in inputs.files],
+        files=inputs.files,
         scans=inputs.scans,
         falls_back=options.device == "auto",
         workers=options.workers,

@@ -201,6 +201,7 @@ def tables_of(contents: SourceContents) -> tuple[list[SourceVideo], list[int], l
                 SourceVideo(
                     relative_path=video.file,
                     path=video.path,
+                    staged=video.staged,
                     camera=video.camera,
                     stated_sizes=video.stated_sizes,
                 )

@@ -22,9 +22,9 @@ _PART_BYTES: Final = 1 << 23
 
 
 def temporary_path(work: Path, key: str) -> Path:
-    """A local file of this process for an object, in `work`, or on a machine without it in the temporary folder."""
+    """A local file for an object, in `work`, or on a machine without it in the folder for temporary files."""
     folder = work if work.is_dir() else Path(tempfile.gettempdir())
-    return folder / f"{os.getpid()}-{key.replace('/', '-')}.tmp"
+    return folder / f"{os.urandom(4).hex()}-{key.replace('/', '-')}.tmp"
 
 
 def put_once(cache: ObjectClient, key: str, path: Path) -> RemoteObject:

@@ -1,7 +1,10 @@
 """Decodes, encodes and packs a few frames of a video in a worker, to measure what a build will take."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -43,6 +46,17 @@ class SampleJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     job: UnitJob
     """Its spill is a temporary folder, and its unit may be a part of one that a build would decode."""
+
+    @property
+    def needs_preparing(self) -> bool:
+        """Whether its video is to be downloaded first."""
+        return self.job.needs_preparing
+
+    @contextmanager
+    def prepare(self) -> Iterator[Self]:
+        """The same job, with its video at hand."""
+        with self.job.prepare() as job:
+            yield msgspec.structs.replace(self, job=job)
 
     @property
     def limits(self) -> JobLimits:

@@ -14,6 +14,7 @@ from cache_builder.jobs.objects import SECONDS_TO_PUT
 from cache_builder.jobs.spill import SpilledUnit, SpillPlace, spilled_unit
 from cache_builder.plan import DecodeUnit, Selection, make_selection
 from cache_builder.settings import BuildConfig
+from cache_builder.staging import StagedVideoJob
 from cache_builder.video.decode import (
     CPU,
     DecodeBackend,
@@ -34,10 +35,9 @@ FRAMES_PER_FIDELITY_SAMPLE: Final = 16
 """Every 16th stored frame of a unit, its first one included, is decoded again and compared."""
 
 
-class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class UnitJob(StagedVideoJob, frozen=True, kw_only=True, eq=False):
     """Decode `unit` of the video at `path` into `spill`."""
 
-    path: Path
     scan: VideoScan
     unit: DecodeUnit
     first_ordinal: int
@@ -51,6 +51,11 @@ class UnitJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     config: BuildConfig
     spill: SpillPlace
     backend: DecodeBackend = CPU
+
+    @property
+    def name(self) -> str:
+        """The video, as messages name it."""
+        return self.scan.facts.path
 
     @property
     def spill_name(self) -> str:

@@ -132,7 +132,9 @@ def scan_files(
     For the arguments see `scan_frames`. A video with a `problem` needs no file.
     """
     used = {video.file: video for video in videos if video.problem is None}
-    files = [SourceVideo(relative_path=name, path=video.path) for name, video in used.items()]
+    files = [
+        SourceVideo(relative_path=name, path=video.path, staged=video.staged) for name, video in used.items()
+    ]
     scans = scan_frames(files, cache_path=cache_path, pool=pool, decode_all=decode_all, progress=progress)
     return {
         name: scanned

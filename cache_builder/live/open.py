@@ -74,8 +74,8 @@ def open_videos(
 
     Raises:
         InputFolderError: a source does not exist or holds no video.
-        ConfigError: two sources hold one file, `include` and `exclude` leave no video, or there is no such camera, or
-            the size is to be native and videos of one camera differ in size.
+        ConfigError: a video lies at a URL, two sources hold one file, `include` and `exclude` leave no video, there is
+            no such camera, or the size is to be native and videos of one camera differ in size.
         ColumnsError: the columns of a data set do not fit its videos.
         VideosNotWholeError: videos of colours, opened with pixel `gray16`; names each.
         ValueError: an empty path, an empty pattern, a limit, a size, an aspect, `max_open` or `workers` out of range,
@@ -96,6 +96,7 @@ def open_videos(
     )
     geometry = FrameGeometry(height=height, width=width, resize=resize, crop_aspect=crop_aspect)
     contents = look_into(sources)
+    _refuse_urls(contents)
     names = _camera_names(contents, camera)
     of_camera = {name: contents.videos_of(name) for name in names}
     with WorkerPool[Any, Any](num_workers=workers) as pool:
@@ -129,6 +130,15 @@ def open_videos(
     if contents.dataset is not None:
         store.columns = columns_of(store, contents.dataset)
     return store
+
+
+def _refuse_urls(contents: SourceContents) -> None:
+    for video in contents.videos:
+        if video.staged is not None:
+            raise ConfigError(
+                f"{video.staged.text}: lies in an object store, and a live store reads files of this machine again and "
+                "again: download the videos, or build a cache of them"
+            )
 
 
 def _sides(size: int | tuple[int, int] | str) -> tuple[int, int]:

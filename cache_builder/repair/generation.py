@@ -311,7 +311,7 @@ class GenerationRepair:
         with WorkerPool[UnitJob, UnitReceipt](num_workers=self._workers) as pool:
             decoded = DecodeStage(
                 pool,
-                paths=[file.path for file in inputs.files],
+                files=inputs.files,
                 spill=self._workspace.spill,
                 scans=inputs.scans,
                 decoders=DecoderChoice(),

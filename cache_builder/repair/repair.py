@@ -53,11 +53,10 @@ def repair_cache(
         _read_trees(cache)
         cache = resolved(cache)
         sources = None if videos is None else Sources.of(videos)
-        if sources is not None:
-            look_into(sources)  # a wrong path is an error even if no video is needed
+        contents = None if sources is None else look_into(sources)  # a wrong path is an error in any case
         workspace = Workspace(cache)
         with workspace.locked(if_not_writable="copy the cache to a place that can be, and repair it there"):
-            return _repaired(
+            repaired = _repaired(
                 _read_trees(cache),
                 sources=sources,
                 workspace=workspace,
@@ -68,6 +67,9 @@ def repair_cache(
         raise MachineError(
             f"{error.filename or cache}: {error.strerror or error}; the same command resumes"
         ) from error
+    if contents is not None:
+        contents.remove_temporary_stages()
+    return repaired
 
 
 def _repaired(

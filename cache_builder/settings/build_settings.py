@@ -125,6 +125,24 @@ class BuildSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ErrorPolicy | None,
         Setting(help="Stop at a video that is not whole, or store what decodes and exit 1."),
     ] = None
+    stage: Annotated[
+        str | None,
+        Setting(
+            help="For videos at URLs: the folder that they are downloaded into while they are read.",
+            default="a temporary folder, removed at the end",
+            takes="the path of a folder",
+            metavar="DIR",
+        ),
+    ] = None
+    stage_bytes: Annotated[
+        int | str | None,
+        Setting(
+            help="The most that this folder holds.",
+            default="10GB, or 0.8 of the free space",
+            takes="a number of bytes, or text such as '200MB' or '10GB'",
+            metavar="N",
+        ),
+    ] = None
 
     def overridden_by(self, other: "BuildSettings") -> "BuildSettings":
         """These settings, with every setting of `other` in its place."""
@@ -133,7 +151,12 @@ class BuildSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def of_run(self) -> "BuildSettings":
         """The settings alone that decide no bytes of a cache, and what decodes."""
         return BuildSettings(
-            workers=self.workers, device=self.device, executor=self.executor, on_error=self.on_error
+            workers=self.workers,
+            device=self.device,
+            executor=self.executor,
+            on_error=self.on_error,
+            stage=self.stage,
+            stage_bytes=self.stage_bytes,
         )
 
     def given(self) -> dict[str, Any]:

@@ -22,11 +22,13 @@ from cache_builder.settings.build_settings import (
     ErrorPolicy,
     checked_settings,
 )
+from cache_builder.settings.byte_sizes import parse_bytes
 from cache_builder.settings.frame_times import NTSC_RATES
+from cache_builder.staging import StageSettings
 from cache_builder.video.picture import MAX_SIZE, MIN_SIZE, NATIVE, FrameGeometry, parse_aspect, parse_size
 from frame_store.manifest import Encoding, EncodingName, Layout
 from frame_store.names import NUM_CHANNELS, PIXEL_DTYPE, Container, PixelDtype, PixelName
-from frame_store.shared import num_usable_cpus
+from frame_store.shared import num_usable_cpus, user_path
 
 NATIVE_SIZE: Final = "native"
 """The size that stands for that of the videos."""
@@ -48,12 +50,22 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The most jobs that run at once in a cluster; None: as many as it has CPUs."""
     depth_pixel: PixelName = "gray16"
     """What is stored of a camera that a data set marks as depth. Each camera's configuration has it."""
+    stage: str | None = None
+    """The folder that videos at URLs are downloaded into; None for a temporary one."""
+    stage_bytes: int | None = None
+    """The most that it holds; None for the default of `StageSettings`."""
 
     def __post_init__(self) -> None:
         """Refuse fewer than one worker, and an executor that is none."""
         if self.workers < 1:
             raise SettingError(f"{{--workers}} must be at least 1, found {self.workers}")
         read_executor(self.executor)
+
+    @property
+    def of_stage(self) -> StageSettings:
+        """What is said of the folder for downloaded videos."""
+        path = None if self.stage is None else user_path(self.stage)
+        return StageSettings(path=path, max_bytes=self.stage_bytes)
 
 
 class BuildConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,8 +169,14 @@ def resolve(settings: BuildSettings) -> tuple[BuildConfig, RunOptions]:
         plain = _of(given, *_TAKEN_AS_GIVEN)
         config = BuildConfig(encoding=_encoding(given), geometry=_geometry(given), **plain)
         of_depth = {"depth_pixel": given["pixel"]} if "pixel" in given else {}
-        of_run = _of(given, "workers", "on_error", "device", "executor")
-        return config, RunOptions(**of_run, most_in_cluster=given.get("workers"), **of_depth)
+        with _naming("stage_bytes"):
+            of_stage = (
+                {"stage_bytes": parse_bytes(str(given["stage_bytes"]))} if "stage_bytes" in given else {}
+            )
+        if given.get("stage") == "":
+            raise SettingError("{--stage} is an empty path")
+        of_run = {**_of(given, *RunOptions.__struct_fields__), **of_depth, **of_stage}
+        return config, RunOptions(**of_run, most_in_cluster=given.get("workers"))
     except SettingError as error:
         raise ConfigError(error.marked_text) from error
 

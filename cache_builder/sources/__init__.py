@@ -11,7 +11,7 @@ from cache_builder.sources.contents import (
 )
 from cache_builder.sources.filters import VideoFilter
 from cache_builder.sources.look import Sources, default_output, discover_videos, look_into
-from cache_builder.sources.names import printable
+from cache_builder.sources.names import Place, place_of, printable
 from cache_builder.sources.patterns import PathPattern
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "EpisodeSpan",
     "PassedOver",
     "PathPattern",
+    "Place",
     "SourceContents",
     "SourceDataset",
     "SourceVideo",
@@ -28,5 +29,6 @@ __all__ = [
     "default_output",
     "discover_videos",
     "look_into",
+    "place_of",
     "printable",
 ]

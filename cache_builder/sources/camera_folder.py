@@ -1,6 +1,5 @@
 """A plain folder whose paths say which camera filmed which episode."""
 
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -10,27 +9,23 @@ import msgspec
 from cache_builder.errors import InputFolderError
 from cache_builder.sources.camera_pattern import CameraPattern
 from cache_builder.sources.contents import SourceContents, SourceVideo
-from cache_builder.sources.folder import look_into_folder
 from frame_store.names import MAX_CAMERAS
 from frame_store.shared import counted, listed
 
 _NUM_PATHS_TOLD: Final = 3
 
 
-def look_into_cameras(
-    folder: Path, pattern: CameraPattern, *, not_counted: Collection[Path] = ()
-) -> SourceContents:
-    """The videos of `folder` and its subfolders that the pattern matches, for each camera in the order of episodes.
+def cameras_of(plain: SourceContents, folder: Path | str, pattern: CameraPattern) -> SourceContents:
+    """The videos of a plain folder that the pattern matches, for each camera in the order of episodes.
 
     Videos are called by their episode; episodes and cameras are sorted by name. An episode that lacks a camera is the
     `problem` of its videos. Videos that the pattern does not match are counted.
 
+    `folder` names it for messages.
+
     Raises:
-        InputFolderError: as `look_into_folder`; also if no video matches, two are one camera's of one episode, or there
-            are too many cameras.
-        OSError: no more files can be opened.
+        InputFolderError: no video matches, two are one camera's of one episode, or there are too many cameras.
     """
-    plain = look_into_folder(folder, not_counted=not_counted)
     found: dict[tuple[str, str], SourceVideo] = {}
     repeated: list[str] = []
     for video in plain.videos:
@@ -91,10 +86,10 @@ def _problem(missing: list[str], pattern: CameraPattern) -> str | None:
 
 
 def _video(
-    folder: Path, found: SourceVideo | None, episode: str, camera: str, problem: str | None
+    folder: Path | str, found: SourceVideo | None, episode: str, camera: str, problem: str | None
 ) -> SourceVideo:
     if found is None:
-        return SourceVideo(relative_path=episode, path=folder, camera=camera, problem=problem)
+        return SourceVideo(relative_path=episode, path=Path(folder), camera=camera, problem=problem)
     return replace(
         found, relative_path=episode, file_path=found.relative_path, camera=camera, problem=problem
     )

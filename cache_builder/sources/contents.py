@@ -1,7 +1,11 @@
 """What a source holds: its videos, in its order, and what was passed over."""
 
+import errno
+import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from cache_builder.staging import FileStatus, StagedObject
 from frame_store.manifest import JsonValue
 from frame_store.shared import counted
 from frame_store.tables import Table
@@ -49,6 +54,8 @@ class SourceVideo:
     stated_sizes: tuple[tuple[int, int], ...] = ()
     """(height, width) of its file's pictures, as the source states it, in one way or several; empty where it does not.
     A file whose pictures have none of these sizes is not the one that the source means."""
+    staged: StagedObject | None = None
+    """The object of a store that is downloaded to `path` while it is read; None for a file that is there."""
     problem: str | None = None
     """Why the source's own metadata shows that the video cannot be used; None if nothing is known against it."""
 
@@ -56,6 +63,26 @@ class SourceVideo:
     def file(self) -> str:
         """What its file is called: one name for all videos in it."""
         return self.relative_path if self.file_path is None else self.file_path
+
+    def status(self) -> FileStatus:
+        """Size and modification time of its file or object, without a request to a store.
+
+        Raises:
+            OSError: it is no file, or cannot be looked at.
+        """
+        if self.staged is not None:
+            return self.staged.status
+        status = os.stat(self.path)  # noqa: PTH116 - of what the link leads to
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "is no file", os.fspath(self.path))
+        return FileStatus(num_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+
+    def at_hand(self) -> AbstractContextManager[Path]:
+        """The path of its file, which is downloaded first where it is an object.
+
+        Raises: as `StagedObject.at_hand`.
+        """
+        return nullcontext(self.path) if self.staged is None else self.staged.at_hand(self.file)
 
 
 class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,6 +191,11 @@ class SourceContents:
     def videos_of(self, camera: str | None) -> list[SourceVideo]:
         """The videos of a camera in their order; for None, of a source without cameras."""
         return [video for video in self.videos if video.camera == camera]
+
+    def remove_temporary_stages(self) -> None:
+        """Remove the folders for downloaded videos that no user named."""
+        for stage in {video.staged.stage for video in self.videos if video.staged is not None}:
+            stage.remove_if_temporary()
 
     def of_names(self, names: Collection[str]) -> "SourceContents":
         """The videos of these names alone, of every camera, and their rows of the data set."""

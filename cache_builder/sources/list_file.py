@@ -8,33 +8,23 @@ r"""A list of videos: a text file with the path of one video in each line.
 
 The videos come in the order of the lines. They are called by their paths below the folder of the list, or, if one of
 them does not lie there, below the deepest folder that all of them lie in. `..` is taken out of these paths as text.
+The lines may be URLs instead; a list has paths or URLs.
 """
 
-import json
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from cache_builder.errors import InputFolderError
 from cache_builder.sources.contents import NOTHING_PASSED_OVER, SourceContents, SourceVideo
+from cache_builder.sources.list_lines import HEAD_BYTES, MAX_LIST_BYTES, is_text, problems_error, texts_in
 from cache_builder.sources.names import printable
-from frame_store.shared import (
-    EXTENSIONS_TEXT,
-    counted,
-    is_video_name,
-    listed,
-    raise_if_out_of_files,
-    user_path,
-)
-
-MAX_LIST_BYTES: Final = 1 << 30
-_HEAD_BYTES: Final = 1 << 16
-_MAX_PROBLEMS_TOLD: Final = 5
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_CONTROLS: Final = frozenset({*range(0x20), 0x7F}) - frozenset(b"\t\n\r")
-"""Bytes that no text has."""
+from cache_builder.sources.remote import look_into_url_list
+from cache_builder.staging import Stage
+from frame_store.remote import is_url
+from frame_store.shared import EXTENSIONS_TEXT, is_video_name, raise_if_out_of_files, user_path
 
 
 def is_list(path: Path) -> bool:
@@ -47,26 +37,32 @@ def is_list(path: Path) -> bool:
     """
     if is_video_name(path.name) or not path.is_file():
         return False
-    return not _CONTROLS.intersection(_read(path, _HEAD_BYTES))
+    return is_text(_read(path, HEAD_BYTES))
 
 
-def look_into_list(path: Path) -> SourceContents:
+def look_into_list(path: Path, stage: Callable[[], Stage]) -> SourceContents:
     """The videos of the list at `path`, which is absolute, in the order of its lines.
+
+    `stage` says where videos at URLs are downloaded to.
 
     Raises:
         InputFolderError: the list cannot be read, is too long or names no video; or a line of it is no path, names no
-            file, a folder, a file without the extension of a video, or the file of another line.
+            file, a folder, a file without the extension of a video, or the file of another line; or some lines are
+            paths and others URLs.
+        MachineError: a store cannot be reached.
     """
     data = _read(path, MAX_LIST_BYTES + 1)
     if len(data) > MAX_LIST_BYTES:
         raise InputFolderError(path, f"is over {MAX_LIST_BYTES} bytes, too long for a list of videos")
+    texts = [*texts_in(data)]
+    if any(is_url(text) for _, text in texts):
+        return look_into_url_list(texts, name=str(path), base=None, stage=stage)
     lines: dict[str, _Line] = {}
     problems: list[str] = []
-    for number, raw in enumerate(data.removeprefix(_BYTE_ORDER_MARK).split(b"\n"), start=1):
+    for number, text in texts:
         try:
-            text = _path_in(raw.removesuffix(b"\r"))
-            if text is None:
-                continue
+            if isinstance(text, ValueError):
+                raise text
             line = _Line(number=number, text=text, path=path.parent / user_path(text))
             line.check()
             where = os.path.normpath(line.path)
@@ -75,16 +71,8 @@ def look_into_list(path: Path) -> SourceContents:
             lines[where] = line
         except ValueError as error:
             problems.append(f"line {number}: {error}")
-    if problems:
-        more = len(problems) - _MAX_PROBLEMS_TOLD
-        told = [*problems[:_MAX_PROBLEMS_TOLD], *([f"and {counted(more, 'other')}"] if more > 0 else [])]
-        raise InputFolderError(
-            path, listed("is read as a list of videos, the path of one in each line", told)
-        )
-    if not lines:
-        raise InputFolderError(
-            path, "is read as a list of videos, the path of one in each line, and names none"
-        )
+    if problems or not lines:
+        raise problems_error(path, problems)
     top = _common_folder(list(lines), os.fspath(path.parent))
     videos = [
         SourceVideo(relative_path=printable(Path(where).relative_to(top).as_posix()), path=line.path)
@@ -113,23 +101,6 @@ class _Line:
             raise ValueError(f"{self.text!r} is a folder; give it as a source of its own")
         if not is_video_name(self.path.name):
             raise ValueError(f"{self.text!r} has not the extension of a video: {EXTENSIONS_TEXT}")
-
-
-def _path_in(line: bytes) -> str | None:
-    """The path in a line; None if there is none.
-
-    Raises:
-        ValueError: it is in quotes, and no JSON string.
-    """
-    stripped = line.strip()
-    if not stripped or stripped.startswith(b"#"):
-        return None
-    if not (len(stripped) > 1 and stripped.startswith(b'"') and stripped.endswith(b'"')):
-        return os.fsdecode(line)
-    try:
-        return str(json.loads(stripped))  # text: it begins with a quote
-    except ValueError as error:
-        raise ValueError(f"{os.fsdecode(stripped)!r} is in quotes, and no JSON string: {error}") from error
 
 
 def _common_folder(paths: list[str], folder: str) -> str:

@@ -5,13 +5,14 @@ A new kind of source is a function that gives `SourceContents`, and a line in `_
 
 import os
 import stat
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 
 from cache_builder.errors import ConfigError, InputFolderError
 from cache_builder.setting_names import SettingError
-from cache_builder.sources.camera_folder import look_into_cameras
+from cache_builder.sources.camera_folder import cameras_of
 from cache_builder.sources.camera_pattern import CameraPattern
 from cache_builder.sources.contents import (
     NOTHING_PASSED_OVER,
@@ -23,21 +24,34 @@ from cache_builder.sources.filters import VideoFilter
 from cache_builder.sources.folder import look_into_folder
 from cache_builder.sources.lerobot import is_lerobot, look_into_lerobot
 from cache_builder.sources.list_file import is_list, look_into_list
-from cache_builder.sources.names import base_name, mode_of, named_path, printable, source_path
+from cache_builder.sources.names import (
+    Place,
+    base_name,
+    mode_of,
+    named_path,
+    place_of,
+    printable,
+    source_path,
+)
 from cache_builder.sources.patterns import PathPattern
-from frame_store.shared import EXTENSIONS_TEXT, is_video_name, raise_if_out_of_files, user_path
+from cache_builder.sources.remote import look_into_url
+from cache_builder.staging import Stage, StageSettings
+from frame_store.remote import RemoteUrl
+from frame_store.shared import EXTENSIONS_TEXT, is_video_name, raise_if_out_of_files
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sources:
     """One or several sources of videos, and which of their videos are taken."""
 
-    paths: tuple[Path, ...]
-    """Each a folder, a video or a list of videos; at least one."""
+    paths: tuple[Path | RemoteUrl, ...]
+    """Each a folder, a video or a list of videos, or the URL of one; at least one."""
     filter: VideoFilter = field(default_factory=VideoFilter)
     """Compares paths as they are recorded: of several sources, with the base name in front."""
     camera_pattern: CameraPattern | None = None
     """Which video of a folder is which camera's of which episode; None: a folder has no cameras."""
+    stage: StageSettings = field(default_factory=StageSettings)
+    """Where videos at URLs are downloaded to."""
 
     def __post_init__(self) -> None:
         """Refuse no source at all."""
@@ -47,7 +61,7 @@ class Sources:
     @classmethod
     def of(
         cls,
-        videos: "Path | str | Sequence[Path | str] | Sources",
+        videos: "Place | Sequence[Place] | Sources",
         *,
         include: str | Sequence[str] = (),
         exclude: str | Sequence[str] = (),
@@ -58,13 +72,13 @@ class Sources:
 
         Raises:
             SettingError: no source, an empty pattern, a limit below 1, or a camera pattern that is none.
-            ValueError: an empty path.
+            ValueError: an empty path, or a URL that is none, or has credentials in it.
         """
         if isinstance(videos, Sources):
             return videos
-        paths = [videos] if isinstance(videos, str | os.PathLike) else videos
+        paths = [videos] if isinstance(videos, str | os.PathLike | RemoteUrl) else videos
         return cls(
-            paths=tuple(user_path(path) for path in paths),
+            paths=tuple(place_of(path) for path in paths),
             filter=VideoFilter(
                 include=_patterns("include", include), exclude=_patterns("exclude", exclude), limit=limit
             ),
@@ -84,7 +98,7 @@ def _patterns(name: str, texts: str | Sequence[str]) -> tuple[PathPattern, ...]:
         raise SettingError(f"{{--{name}}}: {error.marked_text}") from error
 
 
-def discover_videos(source: Path | str | Sources) -> list[SourceVideo]:
+def discover_videos(source: Place | Sources) -> list[SourceVideo]:
     """The videos of `look_into`: their row in this list is their `video_id`.
 
     Raises: as `look_into`.
@@ -92,7 +106,7 @@ def discover_videos(source: Path | str | Sources) -> list[SourceVideo]:
     return look_into(source).videos
 
 
-def look_into(sources: Path | str | Sources, *, not_counted: Collection[Path] = ()) -> SourceContents:
+def look_into(sources: Place | Sources, *, not_counted: Collection[Path] = ()) -> SourceContents:
     """The videos of the sources, in the order of the sources and of each source, and what was passed over.
 
     A folder with a file `meta/info.json` is a LeRobot data set, whose videos are its episodes. Any other folder is
@@ -105,12 +119,16 @@ def look_into(sources: Path | str | Sources, *, not_counted: Collection[Path] = 
     Raises:
         InputFolderError: a source does not exist, cannot be listed or read, holds no video, or has the base name of
             another; or two videos would have the same path.
+        MachineError: an object store cannot be reached, or refuses.
         ConfigError: two sources hold the same file, a pattern that is to be included matches no video, there are
             several sources and one has cameras, or a camera pattern is given for what is no plain folder.
         OSError: no more files can be opened.
     """
     sources = Sources.of(sources)
-    parts = [_look_into_one(source_path(path), not_counted, sources.camera_pattern) for path in sources.paths]
+    own = sources.stage.own_folder
+    not_counted = [*not_counted, *([own] if own is not None else [])]
+    stage = cache(partial(sources.stage.stage_of, sources.paths))
+    parts = [_look_into_one(path, sources.camera_pattern, not_counted, stage) for path in sources.paths]
     _refuse_several_with_cameras(sources, parts)
     if len(parts) == 1:
         contents = sources.filter.applied(parts[0])
@@ -130,18 +148,21 @@ def look_into(sources: Path | str | Sources, *, not_counted: Collection[Path] = 
     return contents
 
 
-def default_output(sources: Path | str | Sources) -> Path:
+def default_output(sources: Place | Sources) -> Path:
     """`DIR.cache` beside the folder of videos, or `FILE.cache` beside the one video or list.
 
     Raises:
         InputFolderError: nothing is there.
-        ConfigError: there are several sources, or the folder has no name (the root of the file system).
+        ConfigError: there are several sources, the source is a URL, or the folder has no name (the root of the file
+            system).
     """
     sources = Sources.of(sources)
     if len(sources.paths) > 1:
         raise ConfigError(
             f"{len(sources.paths)} sources are given, {sources.text}: give {{--out}}, where their one cache goes"
         )
+    if isinstance(sources.paths[0], RemoteUrl):
+        raise ConfigError(f"{sources.text}: is a URL: give {{--out}}, where the cache goes")
     source = named_path(sources.paths[0])  # the cache goes beside a link, not beside its target
     if not source.name:
         raise ConfigError(f"{source}: give {{--out}}, there is no place beside it")
@@ -149,8 +170,14 @@ def default_output(sources: Path | str | Sources) -> Path:
 
 
 def _look_into_one(
-    path: Path, not_counted: Collection[Path], pattern: CameraPattern | None
+    place: Path | RemoteUrl,
+    pattern: CameraPattern | None,
+    not_counted: Collection[Path],
+    stage: Callable[[], Stage],
 ) -> SourceContents:
+    if isinstance(place, RemoteUrl):
+        return look_into_url(place, stage, pattern)
+    path = source_path(place)
     is_folder = stat.S_ISDIR(mode_of(path))
     if is_folder and is_lerobot(path):
         if pattern is not None:
@@ -162,14 +189,14 @@ def _look_into_one(
     if pattern is not None:
         if not is_folder:
             raise ConfigError(f"{path}: is no folder, and {{--camera-pattern}} is for folders")
-        return look_into_cameras(path, pattern, not_counted=not_counted)
+        return cameras_of(look_into_folder(path, not_counted=not_counted), path, pattern)
     if is_folder:
         return look_into_folder(path, not_counted=not_counted)
     if is_video_name(path.name):
         video = SourceVideo(relative_path=printable(path.name), path=path)
         return SourceContents(videos=[video], passed_over=NOTHING_PASSED_OVER)
     if is_list(path):
-        return look_into_list(path)
+        return look_into_list(path, stage)
     raise InputFolderError(
         path,
         "is neither a folder nor a file with the extension of a video, nor text that lists videos; "
@@ -185,13 +212,13 @@ def _prefixed(video: SourceVideo, name: str) -> SourceVideo:
     )
 
 
-def _base_names(paths: Sequence[Path]) -> list[str]:
-    names: dict[str, Path] = {}
+def _base_names(paths: Sequence[Path | RemoteUrl]) -> list[str]:
+    names: dict[str, Path | RemoteUrl] = {}
     for path in paths:
         name = base_name(path)
         if name in names:
             raise InputFolderError(
-                path,
+                str(path),
                 f"has the base name of {names[name]}, {name!r}, and paths of several sources begin with their base "
                 "names; give the folder above both, a link of another name, or one list of all videos",
             )
@@ -213,19 +240,25 @@ def _refuse_several_with_cameras(sources: Sources, parts: Sequence[SourceContent
 
 def _refuse_same_files(videos: Sequence[SourceVideo]) -> None:
     """Refuse a file that two sources hold, which is mostly a folder and a part of it. One source may have links."""
-    seen: dict[tuple[int, int], SourceVideo] = {}
+    seen: dict[tuple[int, int] | tuple[str, str, str], SourceVideo] = {}
     for video in videos:
         try:
-            status = os.stat(video.path)  # noqa: PTH116 - of what the link leads to
+            other = seen.setdefault(_identity(video), video)
         except OSError as error:
             raise_if_out_of_files(error)
             continue  # the scan reports it
-        other = seen.setdefault((status.st_dev, status.st_ino), video)
         if _source_of(other) != _source_of(video):
             raise ConfigError(
                 f"{other.relative_path!r} and {video.relative_path!r} are one file, which two of the sources hold; "
                 "give it once, or leave one out by {--exclude}"
             )
+
+
+def _identity(video: SourceVideo) -> tuple[int, int] | tuple[str, str, str]:
+    if video.staged is not None:
+        return video.staged.place
+    status = os.stat(video.path)  # noqa: PTH116 - of what the link leads to
+    return (status.st_dev, status.st_ino)
 
 
 def _source_of(video: SourceVideo) -> str:
@@ -239,7 +272,11 @@ def _refuse_same_paths(videos: Sequence[SourceVideo]) -> None:
         other = seen.setdefault((video.camera, video.relative_path), video)
         if other is not video:
             raise InputFolderError(
-                printable(os.fspath(video.path)),
-                f"would be recorded as {video.relative_path!r}, and so would {printable(os.fspath(other.path))!r}: "
+                _where(video),
+                f"would be recorded as {video.relative_path!r}, and so would {_where(other)!r}: "
                 "rename one of them",
             )
+
+
+def _where(video: SourceVideo) -> str:
+    return printable(os.fspath(video.path)) if video.staged is None else video.staged.text

@@ -4,9 +4,25 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import TypeAlias
 
 from cache_builder.errors import ConfigError, InputFolderError
+from frame_store.remote import RemoteUrl, is_url
 from frame_store.shared import user_path
+
+Place: TypeAlias = Path | str | RemoteUrl
+"""Where a source is, as a caller gives it."""
+
+
+def place_of(place: Place) -> Path | RemoteUrl:
+    """A source as a path, with `~` expanded, or as a URL.
+
+    Raises:
+        ValueError: an empty path; or a URL of an unknown kind, or with credentials, a query or a fragment.
+    """
+    if isinstance(place, RemoteUrl) or is_url(place):
+        return RemoteUrl.of(place)
+    return user_path(place)
 
 
 def printable(name: str) -> str:
@@ -56,14 +72,14 @@ def named_path(path: Path | str) -> Path:
     return source
 
 
-def base_name(path: Path | str) -> str:
+def base_name(path: Path | RemoteUrl) -> str:
     """The last part of a source's path, as valid UTF-8. Paths of several sources begin with it.
 
     Raises:
         InputFolderError: it does not exist, or cannot be opened.
         ConfigError: the folder has no name (the root of the file system).
     """
-    name = named_path(path).name
+    name = path.name if isinstance(path, RemoteUrl) else named_path(path).name
     if not name:
         raise ConfigError(f"{path}: has no name for its videos to begin with; give it alone")
     return printable(name)

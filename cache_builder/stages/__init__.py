@@ -17,11 +17,16 @@ from cache_builder.stages.other_files import (
     write_other_files,
     write_videos,
 )
-from cache_builder.stages.places import make_workspace, store_errors_as_ours
-from cache_builder.stages.remote_workspace import RemoteWorkspace
-from cache_builder.stages.scratch_objects import ScratchObjects
 from cache_builder.stages.shards import collect_shards, write_plan, write_shards
-from cache_builder.stages.workspace import REMOVED_NAME, Workspace, resolved
+from cache_builder.stages.workspace import (
+    REMOVED_NAME,
+    RemoteWorkspace,
+    ScratchObjects,
+    Workspace,
+    make_workspace,
+    resolved,
+    store_errors_as_ours,
+)
 
 __all__ = [
     "REMOVED_NAME",

@@ -12,7 +12,6 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -25,7 +24,7 @@ from cache_builder.gpu import DecoderChoice
 from cache_builder.jobs import SpillPlace, UnitJob, empty_receipt
 from cache_builder.plan import DecodeUnit, claimed_frames, claimed_seconds, kept_of_file, plan_units
 from cache_builder.settings import BuildConfig, ErrorPolicy
-from cache_builder.sources import EpisodeSpan
+from cache_builder.sources import EpisodeSpan, SourceVideo
 from cache_builder.video.decode import first_wrong_edge, sorted_packet_pts
 from cache_builder.video.scan import VideoScan
 from frame_store.errors import CudaError, ObjectStoreError
@@ -49,7 +48,7 @@ class DecodeStage:
         self,
         pool: UnitPool,
         *,
-        paths: Sequence[Path],
+        files: Sequence[SourceVideo],
         spill: SpillPlace,
         scans: Sequence[VideoScan | VideoError],
         decoders: DecoderChoice,
@@ -58,13 +57,13 @@ class DecodeStage:
         progress: Callable[[int], None],
         episodes: Mapping[int, Sequence[tuple[str, EpisodeSpan]]] | None = None,
     ) -> None:
-        """Files to decode: `paths`, `scans` and `configs` have a row per file.
+        """Files to decode: `files`, `scans` and `configs` have a row per file.
 
         `episodes` has name and span of the episodes of the files that are not one video each. Whoever cuts them judges
         their damage: such a file does not stop the run.
         """
         self._pool = pool
-        self._paths = paths
+        self._files = files
         self._spill = spill
         self._scans = list(scans)
         """Row per file: an error as soon as nothing of it can be used."""
@@ -87,13 +86,23 @@ class DecodeStage:
             VideosNotWholeError: a video is not whole and the policy is `fail`.
             MachineError: disk full, I/O error, out of memory outside a decoder.
         """
-        for unit in plan_units(self._scans):
+        for unit in self._in_order(plan_units(self._scans)):
             self._submit_first(unit)
         while True:
             for outcome in self._pool.outcomes(retry_deaths=True):
                 self._take(outcome)
             if not self._submit_uncut() and not self._submit_misplaced():
                 return self._result()
+
+    def _in_order(self, units: list[DecodeUnit]) -> list[DecodeUnit]:
+        """The units in the order in which they are decoded.
+
+        Those of a video that is downloaded follow one another, so that it is downloaded once.
+        """
+        if all(file.staged is None for file in self._files):
+            return units
+        first = {unit.video_id: place for place, unit in reversed([*enumerate(units)])}
+        return sorted(units, key=lambda unit: (first[unit.video_id], unit.first_packet))
 
     def _take(self, outcome: Outcome[UnitJob, UnitReceipt]) -> None:
         unit = outcome.job.unit
@@ -222,9 +231,11 @@ class DecodeStage:
             packets, keep_of_file = self._guess_of(unit.video_id)
             first, end = np.searchsorted(packets, [unit.first_packet, unit.end_packet]).tolist()
             keep = keep_of_file[first:end].tobytes()
+        file = self._files[unit.video_id]
         self._queue(
             UnitJob(
-                path=self._paths[unit.video_id],
+                path=file.path,
+                staged=file.staged,
                 scan=self._scan_of(unit.video_id),
                 unit=unit,
                 first_ordinal=first,

@@ -19,10 +19,12 @@ from cache_builder.progress import Progress
 from cache_builder.settings import BuildConfig, RunOptions
 from cache_builder.sources import SourceVideo
 from cache_builder.stages.identity import library_versions
-from cache_builder.stages.workspace import Workspace
+from cache_builder.stages.workspace import NODES_NAME, ScratchObjects, Workspace
 from cache_builder.video.picture import FrameGeometry
 from cache_builder.video.scan import scan_video
+from frame_store.errors import ObjectStoreError
 from frame_store.files import write_file
+from frame_store.remote import ObjectClient
 
 _SECONDS: Final = 120.0
 _CLIP_SHAPE: Final = (12, 48, 64, 3)
@@ -46,6 +48,24 @@ class SeenFile(msgspec.Struct, frozen=True, kw_only=True):
         return cls(path=path, sha256=_sha256_of(path))
 
 
+class SeenObject(msgspec.Struct, frozen=True, kw_only=True):
+    """An object that every node must be able to read."""
+
+    client: ObjectClient
+    key: str
+    sha256: str
+
+    def differences(self) -> list[str]:
+        """How it differs where this runs; empty if it does not."""
+        name = self.client.url.object_text(self.key)
+        try:
+            content = self.client.get(self.key, max_bytes=_TOKEN_BYTES)
+        except ObjectStoreError as error:
+            return [f"cannot read what this machine has put into the object store: {error}"]
+        is_same = hashlib.sha256(content).hexdigest() == self.sha256
+        return [] if is_same else [f"has another object at {name} than this machine"]
+
+
 class NodeCheckJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Compare a node with the machine that made the job."""
 
@@ -58,6 +78,7 @@ class NodeCheckJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     files: list[SeenFile]
     folders: list[Path]
     """Into which the jobs write."""
+    objects: list["SeenObject"] = []
 
     @property
     def limits(self) -> JobLimits:
@@ -85,7 +106,7 @@ class NodeCheckJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             for folder in self.folders
             if not os.access(folder, os.W_OK | os.X_OK)
         ]
-        return differences
+        return [*differences, *(line for seen in self.objects for line in seen.differences())]
 
 
 def cluster_executor(
@@ -99,28 +120,40 @@ def cluster_executor(
     """What runs the jobs of a build in a cluster. It joins or starts one when there is a job."""
     return RayExecutor(
         choice,
-        check=lambda: make_node_check(token=workspace.nodes, videos=videos),
+        check=lambda: make_node_check(tokens=workspace.node_tokens, videos=videos, scratch=workspace.scratch),
         at_most=options.most_in_cluster,
         tell=progress.note,
     )
 
 
-def make_node_check(*, token: Path, videos: Iterable[SourceVideo]) -> NodeCheckJob:
-    """The check of a build. It writes random bytes to `token`, in the folder that every node must see.
+def make_node_check(
+    *, tokens: Sequence[Path], videos: Iterable[SourceVideo], scratch: ScratchObjects | None = None
+) -> NodeCheckJob:
+    """The check of a build. It writes random bytes to `tokens`, in the folders that every node must see.
 
-    The smallest video of each folder is read on every node, too.
+    The smallest video of each folder is read on every node, too, and an object of the scratch where that is in a store.
 
     Raises:
-        OSError: the token cannot be written.
+        OSError: a token cannot be written.
+        ObjectStoreError: the store cannot be reached.
     """
-    write_file(token, os.urandom(_TOKEN_BYTES))
+    content = os.urandom(_TOKEN_BYTES)
+    for token in tokens:
+        write_file(token, content)
+    objects = []
+    if scratch is not None:
+        scratch.client.put(NODES_NAME, content)
+        objects.append(
+            SeenObject(client=scratch.client, key=NODES_NAME, sha256=hashlib.sha256(content).hexdigest())
+        )
     clip = encoded_clip()
     return NodeCheckJob(
         versions=library_versions(DecoderChoice()),
         clip=clip,
         stored_sha256=stored_digest(clip),
-        files=[SeenFile.of(token), *_smallest_of_folders(videos)],
-        folders=[token.parent],
+        files=[*(SeenFile.of(token) for token in tokens), *_smallest_of_folders(videos)],
+        folders=[token.parent for token in tokens],
+        objects=objects,
     )
 
 

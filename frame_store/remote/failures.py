@@ -3,6 +3,7 @@
 obstore 0.12 tells most failures by text alone. What stands here was read off real failures; the tests provoke each.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -47,6 +48,9 @@ _CODE: Final = re.compile(r"<Code>((?:[A-Z][a-z]+){2,8})</Code>")
 _OF_METADATA_SERVICE: Final = re.compile(
     r"performing [A-Z]+ \w+://[^/\s]+/(?:latest/(?:api/token|meta-data)|computeMetadata|metadata/identity)"
 )
+_NO_BUCKET: Final = {"NoSuchBucket", "ContainerNotFound"}
+_SIGNS_OF_WRONG_ANSWERS: Final = ("non-partial", "got ", "Content-Range", "Header missing", "Got invalid")
+_OF_LOCAL_FILE: Final = re.compile(r"[^\n]*\(os error (\d+)\)")
 _EXPIRED: Final = {"ExpiredToken", "TokenRefreshRequired", "RequestExpired"}
 _VARIABLES: Final = {
     "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for keys that expire, AWS_SESSION_TOKEN; "
@@ -54,7 +58,6 @@ _VARIABLES: Final = {
     "gs": "GOOGLE_APPLICATION_CREDENTIALS; GOOGLE_SKIP_SIGNATURE=true for a public bucket",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY; AZURE_SKIP_SIGNATURE=true for a public container",
 }
-_WEB_REMEDY: Final = "web servers are read without credentials: use s3, gs or az, or a server that needs none"
 
 
 def classified(error: BaseException, *, what: str) -> Passing | Exception | None:  # noqa: PLR0911
@@ -70,15 +73,10 @@ def classified(error: BaseException, *, what: str) -> Passing | Exception | None
     from obstore import exceptions as of_obstore
 
     text = str(error)
-    if isinstance(error, ValueError) and text.startswith("Could not parse path"):
-        return unfit_name(what)
-    if type(error).__name__ == "PanicException":  # of Rust; it is no Exception
-        return ObjectStoreError(
-            f"{what}: obstore could not go on; the store's answer, or what the environment says of "
-            "the store, is none that it knows"
-        )
-    if not isinstance(error, of_obstore.BaseError | OSError) or getattr(error, "errno", None) is not None:
-        return None  # as of a file here that is to be put
+    if (of_this_process := _of_this_process(error, text, what)) is not None:
+        return of_this_process
+    if not isinstance(error, of_obstore.BaseError | OSError):
+        return None
     if isinstance(error, of_obstore.InvalidPathError):
         return ObjectStoreError(
             f"{what}: an object there has a name that cannot be used here: one with '//', '.', '..' or control "
@@ -90,7 +88,7 @@ def classified(error: BaseException, *, what: str) -> Passing | Exception | None
     code = _CODE.search(text)
     if _OF_METADATA_SERVICE.search(text) or "Error performing token request" in text:
         return Passing(
-            text=f"no credentials: the environment has none, and this machine gets none from a cloud; "
+            text="no credentials could be had, neither from the environment nor from a cloud that this machine is in; "
             f"give them: {_variables(what)}",
             max_attempts=_NO_CREDENTIALS,
             final=ObjectAccessError,
@@ -107,6 +105,16 @@ def classified(error: BaseException, *, what: str) -> Passing | Exception | None
     return _without_status(text, what)
 
 
+def forget_context(error: BaseException) -> None:
+    """Take obstore's errors out of the chain of an error: their text has hosts, and Python would print it."""
+    while error.__context__ is not None:
+        context = error.__context__
+        if type(context).__module__.startswith(("obstore", "pyo3")) or "Debug source" in str(context):
+            error.__context__ = None
+            return
+        error = context
+
+
 def unfit_name(what: str) -> ObjectStoreError:
     """The error for a name that obstore refuses."""
     return ObjectStoreError(
@@ -115,11 +123,30 @@ def unfit_name(what: str) -> ObjectStoreError:
     )
 
 
+def _of_this_process(error: BaseException, text: str, what: str) -> Exception | None:
+    """The error for what obstore itself refuses, or cannot do, before any request."""
+    if isinstance(error, ValueError) and text.startswith("Could not parse path"):
+        return unfit_name(what)
+    if type(error).__name__ == "PanicException":  # of Rust; it is no Exception
+        return ObjectStoreError(
+            f"{what}: obstore could not go on; the store's answer, or what the environment says of the store, is none "
+            "that it knows"
+        )
+    if of_file := _OF_LOCAL_FILE.fullmatch(text):
+        number = int(of_file[1])
+        return OSError(number, f"{what}: the file that was to be put cannot be read: {os.strerror(number)}")
+    return None
+
+
 def _by_status(status: int, code: str, what: str, *, is_create: bool) -> Passing | Exception:  # noqa: PLR0911
     told = f"HTTP {status} {code}".strip()
     if status == 404:
-        subject = "its bucket is not there" if code == "NoSuchBucket" else "is not there"
+        subject = "its bucket is not there" if code in _NO_BUCKET else "is not there"
         return ObjectMissingError(f"{what}: {subject} (404)")
+    if (
+        status == 409 and "AlreadyExists" in code
+    ):  # as Azure refuses to create it; S3's 409 is one to ask again
+        return FileExistsError(f"{what}: is there already")
     if status == 412:
         if is_create:
             return FileExistsError(f"{what}: is there already")
@@ -153,21 +180,22 @@ def _without_status(text: str, what: str) -> Passing | Exception:  # noqa: PLR09
         )
     if "Account must be specified" in first:
         return ObjectAccessError(f"{what}: the environment has no AZURE_STORAGE_ACCOUNT_NAME")
-    if any(
-        sign in first for sign in ("non-partial", "got ", "Content-Range", "Header missing", "Got invalid")
-    ):
+    if "://" not in first and any(sign in first for sign in _SIGNS_OF_WRONG_ANSWERS):
         return _wrong_answer(text)
     if "(code: AccessDenied)" in first:  # of one object of several that were to be removed
         return _access_error(403, "AccessDenied", what)
+    text = "\n".join(
+        line for line in text.splitlines() if "://" not in line
+    )  # which have the name of the object
     if "ConnectionRefused" in text:
         return Passing(text="connection refused", is_break=True)
     if "dns error" in text:
         return Passing(text="the name of the store is not known to this machine", is_break=True)
     if "TimedOut" in text or "kind: Timeout" in text:
         return Passing(text="timed out", is_break=True)
-    if "certificate" in text.lower():
+    if "InvalidCertificate(" in text:
         return Passing(
-            text="the certificate of the store is not trusted here",
+            text="the certificate of the store is not trusted here; SSL_CERT_FILE names one of an own authority",
             is_break=True,
             max_attempts=_WRONG_ANSWERS,
         )
@@ -193,6 +221,11 @@ def _wrong_region(what: str) -> ObjectStoreError:
 
 def _access_error(status: int, code: str, what: str) -> ObjectAccessError:
     told = f"HTTP {status} {code}".strip()
+    if what.startswith("http"):
+        return ObjectAccessError(
+            f"{what}: the web server refuses the request ({told}); web servers are asked without credentials: use s3, "
+            "gs or az, or a server that needs none"
+        )
     if code == "RequestTimeTooSkewed":
         return ObjectAccessError(
             f"{what}: the clock of this machine is wrong, so that the store refuses it ({told})"
@@ -214,4 +247,4 @@ def _access_error(status: int, code: str, what: str) -> ObjectAccessError:
 
 
 def _variables(what: str) -> str:
-    return _VARIABLES.get(what.partition(":")[0], _WEB_REMEDY)
+    return _VARIABLES.get(what.partition(":")[0], "")

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Final, TypeVar
 
-from frame_store.remote.failures import Passing, classified
+from frame_store.remote.failures import Passing, classified, forget_context
 from frame_store.shared import counted
 
 Result = TypeVar("Result")
 RETRY_SECONDS_VARIABLE: Final = "FRAME_CACHE_RETRY_SECONDS"
-_SLOW_DOWN_STEPS: Final = 3
+_SLOW_DOWN_STEPS: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +89,15 @@ def with_retries(
     while True:
         attempt += 1
         try:
-            return call()
-        except BaseException as error:
-            failure = classified(error, what=what())
-            if failure is None:
-                raise
+            try:
+                return call()
+            except BaseException as error:
+                failure = classified(error, what=what())
+                if failure is None:
+                    raise
+        except BaseException as raised:
+            forget_context(raised)  # Ctrl-C is told once a request is over, and may come upon its error
+            raise
         # Outside of `except`, so that the error has no context: the text of obstore's has hosts and signed URLs.
         if not isinstance(failure, Passing):
             raise failure

@@ -149,7 +149,7 @@ def _cache_above(client: ObjectClient) -> str | None:
         return None
     above = type(url)(scheme=url.scheme, root=url.root, path=url.path.rpartition("/")[0])
     try:
-        is_cache = ObjectClient(above, policy=client.policy).find(manifest_name(0)) is not None
+        is_cache = type(client)(above, policy=client.policy).find(manifest_name(0)) is not None
     except ObjectStoreError:
         return None
     return above.text if is_cache else None

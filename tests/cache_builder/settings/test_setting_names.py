@@ -25,6 +25,9 @@ REFUSED = [
     ({"fps": 0.0}, "fps", "must be above 0 and at most 10000, found 0"),
     ({"seed": -1}, "seed", "must be 0..2^63-1, found -1"),
     ({"workers": 0}, "workers", "must be at least 1, found 0"),
+    ({"executor": "slurm"}, "executor", "expected 'local', 'ray' or 'ray:ADDRESS', found 'slurm'"),
+    ({"executor": "ray:head"}, "executor", "expected 'ray:local' or 'ray:HOST:PORT', found 'ray:head'"),
+    ({"executor": "ray:ray://head:1"}, "executor", "an address of Ray Client, which is not supported"),
 ]
 """A refused setting, its name, and a part of the message."""
 

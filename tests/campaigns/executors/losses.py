@@ -130,17 +130,16 @@ def with_a_killed_node(folder: Path) -> str:
     import ray
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False},
-    )
-    second = cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+    memory = 100 << 20
+    head = {"num_cpus": 1, "object_store_memory": memory, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    second = cluster.add_node(num_cpus=1, object_store_memory=memory)
     cluster.wait_for_nodes()
     spill = folder / "node.building" / "spill"
 
     def kill() -> None:
-        while len(list(spill.glob("*.receipt"))) < 5:
-            time.sleep(0.005)
+        while len(list(spill.glob("*.receipt"))) < 5 or len(ray_workers(os.getpid())) < 2:
+            time.sleep(0.001)
         cluster.remove_node(second, allow_graceful=False)
 
     thread = threading.Thread(target=kill, daemon=True)

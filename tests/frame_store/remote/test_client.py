@@ -127,6 +127,13 @@ def test_a_file_is_put_and_one_that_changes_meanwhile_is_an_error(client, tmp_pa
         client.put_file("one", tmp_path / "nothing")
 
 
+def test_a_file_that_cannot_be_read_is_no_failure_of_the_store(client, tmp_path):
+    with pytest.raises(
+        IsADirectoryError, match="one: the file that was to be put cannot be read: Is a directory"
+    ):
+        client.put_file("one", tmp_path)
+
+
 def page(keys, *, next_page=None):
     more = f"<NextContinuationToken>{next_page}</NextContinuationToken>" if next_page else ""
     contents = "".join(
@@ -151,7 +158,7 @@ def test_a_list_goes_on_where_it_broke_and_skips_the_marker_of_its_folder(monkey
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         client = ObjectClient(RemoteUrl.of("s3://bkt/odd"), policy=QUICK)
-        monkeypatch.setattr("frame_store.remote.client._KEYS_PER_PAGE", 1)
+        monkeypatch.setattr("frame_store.remote.listing._KEYS_PER_PAGE", 1)
         assert [each.key for each in client.objects()] == ["a", "b", "c"]
         assert [request.target.count("start-after=odd%2Fb") for request in server.requests] == [0, 0, 1]
 

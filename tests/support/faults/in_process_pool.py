@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from cache_builder.executors import JobDone, JobRaised, WorkerPool
+from cache_builder.executors import JobDone, JobRaised, WorkerPool, prepared
 
 
 class InProcessPool(WorkerPool):
@@ -22,6 +22,7 @@ class InProcessPool(WorkerPool):
     def next_outcome(self):
         job = self._jobs.popleft()
         try:
-            return JobDone(job=job, result=job.run())
+            with prepared(job) as ready:
+                return JobDone(job=job, result=ready.run())
         except Exception as error:  # noqa: BLE001 - as a worker does
             return JobRaised(job=job, error=error)

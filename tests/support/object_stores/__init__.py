@@ -2,6 +2,7 @@
 
 from tests.support.object_stores.copies import flip_a_bit, upload
 from tests.support.object_stores.faulty_proxy import Faults, FaultyProxy, faulty_proxy
+from tests.support.object_stores.folder_client import FolderClient, folder_client
 from tests.support.object_stores.scripted_server import Answer, Request, Script, answer, scripted_server
 from tests.support.object_stores.seaweed import (
     ACCESS_KEY,
@@ -18,12 +19,14 @@ __all__ = [
     "Answer",
     "Faults",
     "FaultyProxy",
+    "FolderClient",
     "Request",
     "RunningStore",
     "Script",
     "answer",
     "faulty_proxy",
     "flip_a_bit",
+    "folder_client",
     "free_ports",
     "no_seaweed_reason",
     "running_seaweed",

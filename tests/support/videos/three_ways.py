@@ -87,7 +87,7 @@ def build(
     with TemporaryDirectory() as spill, patch.object(units, "MIN_PACKETS_PER_UNIT", min_packets):
         stage = DecodeStage(
             InProcessPool(),
-            paths=[path],
+            files=[SourceVideo(relative_path=scanned.facts.path, path=path)],
             spill=Path(spill),
             scans=[scanned],
             decoders=DecoderChoice(),

@@ -54,9 +54,17 @@ def test_appended_videos_become_a_generation_of_the_remote_cache(simple_folder, 
         second = run("--append", "--videos", simple_folder.path, "--out", out)
         assert second.exit_code == 0, second.stderr
         third = run(
-            "--append", "--videos", simple_folder.path, "--out", out, "--exclude", "*1*", "--forget", "1.mp4"
+            "--append",
+            "--videos",
+            simple_folder.path,
+            "--out",
+            out,
+            "--exclude",
+            "*01*",
+            "--forget",
+            "01.mp4",
         )
-        print(third.stdout, third.stderr)
+        assert third.exit_code == 0, third.stderr
     assert objects_at(f"{bucket_folder}/c") == files_at(tmp_path / "local")
 
 

@@ -13,12 +13,13 @@ from typing import Any, Final
 import msgspec
 
 from cache_builder.errors import OutputError
-from cache_builder.stages.identity import identity_differences
+from cache_builder.stages.workspace.unfinished import IDENTITY_NAME, identity_content, of_something_else
 from frame_store.errors import ObjectMissingError
 from frame_store.remote import ObjectClient, RemoteUrl
-from frame_store.shared import listed, without_controls
+from frame_store.shared import without_controls
 
-_IDENTITY_NAME: Final = "identity.json"
+NODES_NAME: Final = "nodes"
+"""Of an object that every node of a cluster must be able to read."""
 _FOLDERS: Final = ("spill", "plan", "receipts")
 _MAX_IDENTITY_BYTES: Final = 1 << 31
 
@@ -44,20 +45,20 @@ class ScratchObjects:
             return
         where = self.client.url.text
         if found is not None and not overwrite:
-            raise OutputError(_of_something_else(where, identity, found, to_discard))
+            raise OutputError(of_something_else(where, identity, found, to_discard))
         self._clear()
-        content = msgspec.json.format(msgspec.json.encode(identity), indent=1)
+        content = identity_content(identity)
         try:
-            self.client.create(_IDENTITY_NAME, content)
+            self.client.create(IDENTITY_NAME, content)
         except FileExistsError:  # another process, or an answer that was lost
             found = self.identity()
             if found != identity:
-                raise OutputError(_of_something_else(where, identity, found or {}, to_discard)) from None
+                raise OutputError(of_something_else(where, identity, found or {}, to_discard)) from None
 
     def identity(self) -> dict[str, Any] | None:
         """What the folder belongs to; None where that is not stated."""
         try:
-            raw = self.client.get(_IDENTITY_NAME, max_bytes=_MAX_IDENTITY_BYTES)
+            raw = self.client.get(IDENTITY_NAME, max_bytes=_MAX_IDENTITY_BYTES)
             return msgspec.json.decode(raw, type=dict[str, Any])
         except (ObjectMissingError, msgspec.MsgspecError):
             return None
@@ -67,24 +68,17 @@ class ScratchObjects:
         if self.identity() in (of, None):
             for name in _FOLDERS:
                 self.client.delete(each.key for each in self.client.objects(name))
-            self.client.delete([_IDENTITY_NAME])  # last: it states whose folder this is
+            self.client.delete([NODES_NAME])
+            self.client.delete([IDENTITY_NAME])  # last: it states whose folder this is
 
     def _clear(self) -> None:
         """Remove unfinished work; its identity first, so that what is left cannot pass for resumable work."""
         keys = [each.key for each in self.client.objects()]
         for key in keys:
-            if key != _IDENTITY_NAME and key.partition("/")[0] not in _FOLDERS:
+            if key not in {IDENTITY_NAME, NODES_NAME} and key.partition("/")[0] not in _FOLDERS:
                 raise OutputError(
                     f"{self.client.url.text}: holds {without_controls(key)!r}, which no build put there; give another "
                     "{--scratch}, or another {--out}"
                 )
-        self.client.delete([_IDENTITY_NAME])
+        self.client.delete([IDENTITY_NAME])
         self.client.delete(keys)
-
-
-def _of_something_else(where: str, identity: dict[str, Any], found: dict[str, Any], to_discard: str) -> str:
-    return listed(
-        f"{where}: holds an unfinished build of something else",
-        identity_differences(identity, found),
-        f"finish that one with its own command, or {to_discard}",
-    )

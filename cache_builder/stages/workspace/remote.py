@@ -14,6 +14,7 @@ What is in WORK can be lost: with a scratch in an object store the same command 
 import hashlib
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,14 +25,15 @@ from typing import Any, Final
 
 import msgspec
 
-from cache_builder.errors import OutputError
+from cache_builder.errors import MachineError, OutputError
 from cache_builder.jobs import GatherPlaces, ShardObjects, download, newest_version, put_once
-from cache_builder.stages.mirror import mirror_tables
-from cache_builder.stages.scratch_objects import ScratchObjects
-from cache_builder.stages.workspace import REPORT_START, SCAN_CACHE_START, Workspace
+from cache_builder.stages.workspace.local import Workspace
+from cache_builder.stages.workspace.mirror import mirror_tables
+from cache_builder.stages.workspace.own_files import MAX_START_BYTES, REPORT_START, SCAN_CACHE_START
+from cache_builder.stages.workspace.scratch_objects import ScratchObjects
 from frame_store.errors import ObjectMissingError, StoreError
 from frame_store.files import write_file
-from frame_store.manifest import CacheManifest, FileEntry, encode_manifest
+from frame_store.manifest import CacheManifest, FileEntry, encode_manifest, read_trees
 from frame_store.names import (
     camera_folder,
     is_camera_folder,
@@ -45,7 +47,6 @@ from frame_store.remote import ObjectClient, RemoteUrl
 from frame_store.shared import without_controls
 
 _NUM_IN_FLIGHT: Final = 16
-_MAX_START_BYTES: Final = 1 << 16
 _PROBE_NAME: Final = "probe"
 
 
@@ -113,7 +114,7 @@ class RemoteWorkspace(Workspace):
             found = self._beside.find(key)
             if found is None or not found.num_bytes:
                 continue
-            head = self._beside.get_range(key, 0, min(found.num_bytes, _MAX_START_BYTES))
+            head = self._beside.get_range(key, 0, min(found.num_bytes, MAX_START_BYTES))
             if start.match(head) is None:
                 raise OutputError(
                     f"{self._beside.url.object_text(key)}: is not the {what} of a build, which would be written there; "
@@ -128,7 +129,19 @@ class RemoteWorkspace(Workspace):
             self._fetch(".report.json", self.report)
             if self.scan_cache.exists():
                 self._scan_cache_put = self.scan_cache.read_bytes()
-            yield
+            try:
+                yield
+            except BaseException:
+                if self.scratch is not None:
+                    self._clear_work_folder()
+                raise
+            self._clear_work_folder()
+
+    def _clear_work_folder(self) -> None:
+        """Remove all but the lock, which another process may have opened: nothing there is needed again."""
+        for path in self.output.parent.iterdir():
+            if path != self.lock:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def is_there(self) -> bool:
         """Whether a cache is at the URL; its tables are copied then.
@@ -164,10 +177,15 @@ class RemoteWorkspace(Workspace):
         self, identity: dict[str, Any], *, overwrite: bool, to_discard: str = "discard it with {--overwrite}"
     ) -> None:
         """See `Workspace.claim`. What the work folder has does not count where the scratch is in a store."""
-        super().claim(identity, overwrite=overwrite or self.scratch is not None, to_discard=to_discard)
-        self.work.mkdir(exist_ok=True)
-        for left in self.work.iterdir():
-            left.unlink()
+        if self.scratch is not None:
+            self.scratch.claim(identity, overwrite=overwrite, to_discard=to_discard)
+            overwrite = True
+        self._claim_folders(identity, overwrite=overwrite, to_discard=to_discard)
+
+    @property
+    def node_tokens(self) -> list[Path]:
+        """With a scratch in a store no folder need be seen by other nodes."""
+        return super().node_tokens if self.scratch is None else []
 
     @property
     def disk_needs(self) -> list[tuple[Path, int]]:
@@ -214,6 +232,7 @@ class RemoteWorkspace(Workspace):
 
         Raises:
             OutputError: another process has published a cache.
+            MachineError: an object is gone.
             OSError: the disk fails.
             ObjectStoreError: the store cannot be reached.
         """
@@ -222,6 +241,15 @@ class RemoteWorkspace(Workspace):
         self._put_files(self.cache, [path for path in files if path != manifest])
         write_file(self.report, report)
         self.put_reports()
+        self._sizes = None
+        for tree in read_trees(self.cache):
+            for each in tree.generations:
+                for file in [*each.generation.files, *each.generation.shards]:
+                    if not self.has_size(file.inside(each.folder)):
+                        name = self.url.object_text(f"{each.folder}/{file.name}")
+                        raise MachineError(
+                            f"{name}: is not there as it was put; the same command puts it again"
+                        )
         try:
             self._create(manifest.name, manifest.read_bytes())
         except FileExistsError:

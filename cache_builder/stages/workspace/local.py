@@ -25,41 +25,36 @@ import fcntl
 import glob
 import hashlib
 import os
-import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from cache_builder.errors import ConfigError, OutputError
+from cache_builder.errors import OutputError
 from cache_builder.jobs import GatherPlaces, ObjectSpill, SpillPlace
-from cache_builder.stages.committing import COMMIT_PREFIX
-from cache_builder.stages.identity import identity_differences
-from cache_builder.stages.scratch_objects import ScratchObjects
+from cache_builder.stages.workspace.own_files import (
+    REPORT_START,
+    SCAN_CACHE_START,
+    begins_with,
+    clear,
+    require_ours,
+)
+from cache_builder.stages.workspace.scratch_objects import ScratchObjects
+from cache_builder.stages.workspace.unfinished import (
+    IDENTITY_NAME,
+    claim_folder,
+    read_identity,
+    remove_folder,
+)
 from frame_store.files import publish_folder, write_file
 from frame_store.manifest import FileEntry
-from frame_store.names import (
-    camera_folder,
-    is_camera_folder,
-    is_columns_folder,
-    is_generation_folder,
-)
-from frame_store.shared import counted, listed, raise_if_out_of_files, user_path
+from frame_store.names import camera_folder, is_camera_folder, is_columns_folder, is_generation_folder
+from frame_store.shared import counted
 from frame_store.verify import has_size
 
-_IDENTITY_NAME = "identity.json"
 _MAX_NAME_BYTES = 255
-_MAX_START_BYTES = 1 << 16
-REPORT_START = re.compile(rb'\{\n "output": "[^\n]*",\n "status": "(built|appended|already complete)",\n')
-SCAN_CACHE_START = re.compile(rb".{32}\x82\xa7version", re.DOTALL)
-"""A digest, then MessagePack with two keys. A file that begins so is a scan cache, even if the rest is damaged."""
 _FAILURES_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-
-_URL_AS_PATH = re.compile(r"(s3|gs|az|https?):/")
-"""`Path` makes one slash of two."""
 
 REMOVED_NAME = "removed"
 """Folder, in that of a compaction, of folders that were taken out of the cache and are being deleted."""
@@ -89,11 +84,13 @@ class Workspace:
         self.reports = output.with_name(output.name + ".reports")
         self.nodes = output.with_name(output.name + ".nodes")
         self.lock = output.with_name(output.name + ".lock")
-        self.identity = self.building / _IDENTITY_NAME
+        self.identity = self.building / IDENTITY_NAME
         self.aside = self.building
         """Of spill, plan and receipts."""
         if isinstance(scratch, Path):
-            self.aside = scratch / f"{output.name}-{_short_hash(os.fsencode(output))}.building"
+            self.aside = (
+                scratch / f"{output.name}-{hashlib.sha256(os.fsencode(output)).hexdigest()[:8]}.building"
+            )
         elif scratch is not None:
             self.scratch = scratch
         self.spill = self.aside / "spill"
@@ -191,6 +188,17 @@ class Workspace:
         return places
 
     @property
+    def node_tokens(self) -> list[Path]:
+        """Files in the folders that every node of a cluster must see."""
+        beside = self.aside.with_name(f"{self.aside.name}.nodes")
+        return [self.nodes] if self.aside == self.building else [self.nodes, beside]
+
+    def remove_node_tokens(self) -> None:
+        """Remove the files for nodes of a cluster."""
+        for token in self.node_tokens:
+            token.unlink(missing_ok=True)
+
+    @property
     def own_places(self) -> tuple[Path, ...]:
         """The output, and everything that builds put beside it."""
         return (
@@ -203,7 +211,7 @@ class Workspace:
             self.scan_cache,
             self.report,
             self.reports,
-            self.nodes,
+            *self.node_tokens,
             self.lock,
         )
 
@@ -228,7 +236,7 @@ class Workspace:
             (self.report, REPORT_START, "report"),
             (self.scan_cache, SCAN_CACHE_START, "scan cache"),
         ):
-            if os.path.lexists(path) and not _begins_with(path, start):
+            if os.path.lexists(path) and not begins_with(path, start):
                 raise OutputError(
                     f"{path}: is not the {what} of a build, which would be written there; "
                     "move it away, or give another {--out}"
@@ -290,33 +298,13 @@ class Workspace:
         """
         if self.scratch is not None:
             self.scratch.claim(identity, overwrite=overwrite, to_discard=to_discard)
-        for folder in dict.fromkeys([self.building, self.aside]):
-            self._claim_folder(folder, identity, overwrite=overwrite, to_discard=to_discard)
+        self._claim_folders(identity, overwrite=overwrite, to_discard=to_discard)
 
-    def _claim_folder(
-        self, building: Path, identity: dict[str, Any], *, overwrite: bool, to_discard: str
-    ) -> None:
-        if building.exists():
-            found = _read_identity(building)
-            if found == identity:
-                self._make_folders()
-                return
-            if found is None:
-                self._require_ours(building)
-            elif not overwrite:
-                raise OutputError(
-                    listed(
-                        f"{building}: holds an unfinished build of something else",
-                        identity_differences(identity, found),
-                        f"finish that one with its own command, or {to_discard}",
-                    )
-                )
-            # The identity first: a half-removed folder must not pass for a resumable one.
-            (building / _IDENTITY_NAME).unlink(missing_ok=True)
-            shutil.rmtree(building)
-        building.mkdir(parents=True)
-        self._make_folders()
-        write_file(building / _IDENTITY_NAME, msgspec.json.format(msgspec.json.encode(identity), indent=1))
+    def _claim_folders(self, identity: dict[str, Any], *, overwrite: bool, to_discard: str) -> None:
+        for folder in dict.fromkeys([self.building, self.aside]):
+            claim_folder(folder, identity, folders=self._folders, overwrite=overwrite, to_discard=to_discard)
+        for left in self.work.iterdir() if self.work.is_dir() else ():
+            left.unlink()
 
     def _check_places(self) -> None:
         """Refuse places that would make the build fail at its end."""
@@ -334,37 +322,16 @@ class Workspace:
                 f"{self.building}: is a file, and a build needs that name; give another {{--out}}"
             )
 
-    def _require_ours(self, building: Path) -> None:
-        """Refuse a folder without an identity, unless it holds only what a build leaves when it is half removed."""
-        known = {path.name for path in self._folders}
-        strange = sorted(
-            path.name
-            for path in building.iterdir()
-            if path.name not in known and not path.name.startswith(_IDENTITY_NAME)
-        )
-        if strange:
-            raise OutputError(
-                f"{building}: holds {strange[0]!r}, which no build put there; "
-                "move it away, or give another {--out}"
-            )
-
     def unfinished(self) -> dict[str, Any] | None:
         """The identity of unfinished work; None where there is none, or it has no identity that can be read."""
-        return _read_identity(self.building)
+        return read_identity(self.building)
 
     def remove_building(self, *, of: dict[str, Any]) -> None:
         """Remove the working files of a finished build of identity `of`; unfinished work of another identity stays."""
         if self.scratch is not None:
             self.scratch.remove(of=of)
         for building in dict.fromkeys([self.aside, self.building]):
-            if _read_identity(building) not in (of, None):
-                continue
-            for folder in self._folders:
-                if folder.parent == building:
-                    shutil.rmtree(folder, ignore_errors=True)
-            shutil.rmtree(
-                building, ignore_errors=True
-            )  # the identity goes last: it states whose folder this is
+            remove_folder(building, folders=self._folders, of=of)
 
     def clear_what_follows_shards(self) -> None:
         """Remove columns and manifest of an unfinished cache, whole or half written: they come after its shards."""
@@ -380,7 +347,7 @@ class Workspace:
         Raises:
             OutputError: something else has the name.
         """
-        _clear(self.columns, is_ours=lambda name: name == self.made_columns.name or is_columns_folder(name))
+        clear(self.columns, is_ours=lambda name: name == self.made_columns.name or is_columns_folder(name))
 
     def clear_content(self) -> None:
         """Remove what a process that wrote a content order left there.
@@ -388,7 +355,7 @@ class Workspace:
         Raises:
             OutputError: something else has the name.
         """
-        _clear(self.content, is_ours=lambda name: name == self.made_content.name)
+        clear(self.content, is_ours=lambda name: name == self.made_content.name)
 
     def require_own_compaction(self) -> None:
         """Refuse a working folder of a compaction in which something else lies.
@@ -396,11 +363,11 @@ class Workspace:
         Raises:
             OutputError: there is one.
         """
-        _require_ours(self.compaction, is_ours=_is_of_compaction)
+        require_ours(self.compaction, is_ours=_is_of_compaction)
 
     def clear_compaction(self) -> None:
         """Remove what a compaction left there. Raises as `require_own_compaction`."""
-        _clear(self.compaction, is_ours=_is_of_compaction)
+        clear(self.compaction, is_ours=_is_of_compaction)
 
     def _remove_temporaries(self) -> None:
         """Remove files that a killed build had not yet renamed; only the holder of the lock writes such files."""
@@ -411,75 +378,6 @@ class Workspace:
                 ):  # a process id
                     leftover.unlink()
 
-    def _make_folders(self) -> None:
-        for folder in self._folders:
-            folder.mkdir(parents=True, exist_ok=True)
-
-
-def _read_identity(building: Path) -> dict[str, Any] | None:
-    try:
-        return msgspec.json.decode((building / _IDENTITY_NAME).read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.MsgspecError) as error:
-        raise_if_out_of_files(error)  # the identity exists but cannot be read: nothing may be removed
-        return None
-
-
-def _short_hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:8]
-
-
-def _clear(folder: Path, *, is_ours: Callable[[str], bool]) -> None:
-    """Remove a folder of unfinished work; a manifest in the making may be in it."""
-    _require_ours(folder, is_ours=is_ours)
-    if os.path.lexists(folder):
-        shutil.rmtree(folder)
-
-
-def _require_ours(folder: Path, *, is_ours: Callable[[str], bool]) -> None:
-    if not os.path.lexists(folder):
-        return
-    is_folder = folder.is_dir() and not folder.is_symlink()
-    if not is_folder or not all(
-        is_ours(path.name) or path.name.startswith(COMMIT_PREFIX) for path in folder.iterdir()
-    ):
-        raise OutputError(f"{folder}: no build put that there; move it away, or give another {{--out}}")
-
 
 def _is_of_compaction(name: str) -> bool:
     return name == REMOVED_NAME or is_generation_folder(name) or is_camera_folder(name)
-
-
-def resolved(path: Path) -> Path:
-    """The path with `~` expanded and links followed.
-
-    Raises:
-        ConfigError: the links form a loop, or may not be followed; or it is a URL, which `make_workspace` takes alone.
-    """
-    if _URL_AS_PATH.match(str(path)):
-        raise ConfigError(
-            "a URL is given where only a path on this machine is taken: change a local copy of the cache (cache-fetch), "
-            "and copy that to another place whole"
-        )
-    path = user_path(path)
-    try:
-        real = Path(os.path.realpath(path))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be followed: {error.strerror}") from error
-    try:
-        real.stat()
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # realpath does not report it, Path.resolve only up to Python 3.12
-            raise ConfigError(f"{path}: cannot be followed: a loop of symbolic links") from error
-    return real
-
-
-def _begins_with(path: Path, start: re.Pattern[bytes]) -> bool:
-    """Whether a regular file (or a link to one) begins so, or is empty."""
-    if not path.is_file():  # opening a pipe would block
-        return False
-    try:
-        with path.open("rb") as file:
-            head = file.read(_MAX_START_BYTES)
-    except PermissionError:
-        return False
-    return not head or start.match(head) is not None

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from cache_builder.errors import ConfigError, MachineError
 from cache_builder.setting_names import NamesSettings
-from cache_builder.stages.remote_workspace import RemoteWorkspace
-from cache_builder.stages.scratch_objects import ScratchObjects
-from cache_builder.stages.workspace import Workspace, resolved
-from frame_store.errors import ObjectStoreError
+from cache_builder.stages.workspace.local import Workspace
+from cache_builder.stages.workspace.own_files import resolved
+from cache_builder.stages.workspace.remote import RemoteWorkspace
+from cache_builder.stages.workspace.scratch_objects import ScratchObjects
+from frame_store.errors import ObjectMissingError, ObjectStoreError
 from frame_store.remote import RemoteUrl
 
 
@@ -51,11 +52,17 @@ def store_errors_as_ours(workspace: Workspace) -> Iterator[None]:
                 f"{error.filename or workspace.output}: {error.strerror or error}; the same command resumes"
             ) from error
         except ObjectStoreError as error:
-            raise MachineError(str(error)) from None
+            raise MachineError(str(error)) from error
     except NamesSettings as error:
         if isinstance(workspace, RemoteWorkspace):
-            if isinstance(error, MachineError) and workspace.was_overtaken():
+            if isinstance(error, MachineError) and _may_be_overtaken(error) and workspace.was_overtaken():
                 raise workspace.published_by_another() from None
             if error.args:
                 error.args = (workspace.named(str(error.args[0])), *error.args[1:])
         raise
+
+
+def _may_be_overtaken(error: MachineError) -> bool:
+    """Whether a process that has published, and removed the common work, may be the cause: not of a dead store."""
+    cause = error.__cause__
+    return not isinstance(cause, ObjectStoreError) or isinstance(cause, ObjectMissingError)

@@ -1,0 +1,1 @@
+"""Campaigns over object stores with latency: run by hand, one module each."""

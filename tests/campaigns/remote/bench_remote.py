@@ -1,0 +1,287 @@
+"""Training from a store behind 30 ms and 90 MB/s a connection: ours, MosaicML Streaming and LitData, side by side.
+
+    python -m tests.campaigns.remote.bench_remote --work DIR [--peers PYTHON] [--quick] [--rounds 3] [CASE...]
+
+Each measurement is a process of its own on two cores, which the server shares; rounds are interleaved, figures are
+medians. Frames are JPEGs of 224x224, some 13 KB, in batches of 128. All times count from the start of an iteration,
+with worker processes and an empty folder. DIR keeps the data (2 GB) for the next run.
+
+fetch-*: frames a second that arrive as encoded bytes and are not decoded. Ours is `FrameLoader` with a codec that does
+nothing, and the CRC of each payload is compared: `block` of 4 shards out of a folder of a third of the data, and
+`permutation` by ranges, without a folder. The others give lengths of byte strings, and keep all they download.
+fetch-bare is obstore alone, which downloads the shards, see `bare_fetch`.
+train-*: the same with JPEGs decoded by simplejpeg. train-local is the cache on the local disk, while another process
+takes as many bytes a second from the server as train-block needs.
+
+PYTHON is the interpreter of an environment with the others, see `peers`; without it they are left out.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tests.campaigns.remote.made_up_cache import BUCKET, CACHE, make_cache, payload_bytes
+from tests.campaigns.remote.slow_store import SlowStore, measured, slow_store, why_no_slow_store
+
+PEERS_SCRIPT = Path(__file__).with_name("peers.py")
+BARE = [sys.executable, "-m", "tests.campaigns.remote.bare_fetch"]
+OURS = [sys.executable, "-m", "tests.campaigns.remote.ours"]
+LIMIT_SECONDS = 100
+NUM_FRAMES, NUM_FRAMES_QUICK = 48_000, 16_000
+FRAMES_OF_TRAINING = 24_000
+FRAMES_OF_RANGES = 12_000
+
+PEER_SETTINGS = {
+    "mds": ["--workers", "4", "--predownload", "8192"],
+    "litdata": ["--workers", "2", "--pre-chunks", "4"],
+}
+"""The fastest of those that were tried here."""
+
+CASES = (
+    "fetch-bare",
+    "fetch-block",
+    "fetch-permutation",
+    "fetch-mds",
+    "fetch-litdata",
+    "train-block",
+    "train-local",
+    "train-mds",
+    "train-litdata",
+)
+LIMITS = {"fetch-block": 12_000, "fetch-permutation": 2_000}
+LIMIT_OF_LOCAL = 0.9
+
+
+class Bench:
+    """The cases over one running store."""
+
+    def __init__(self, options: argparse.Namespace, store: SlowStore, cache: Path) -> None:
+        self.options, self.store, self.cache = options, store, cache
+        sizes = [path.stat().st_size for path in cache.glob("gen-*/shards/*.tar")]
+        self.cache_bytes = sum(sizes)
+        self.num_frames = NUM_FRAMES_QUICK if options.quick else NUM_FRAMES
+        self.folder_bytes = max(self.cache_bytes // 3, 6 * max(sizes))
+        self.environment = {**os.environ, **store.environment}
+        self.found: dict[str, list[dict[str, float]]] = {}
+
+    def run(self, case: str) -> None:
+        """Measure a case once."""
+        action, what = case.split("-")
+        decode = ["--decode"] if action == "train" else []
+        if what in PEER_SETTINGS:
+            command = [self.options.peers, str(PEERS_SCRIPT), "read", what, "--bucket", BUCKET]
+            command += ["--local", str(self.options.work / "local"), *PEER_SETTINGS[what], *decode]
+        elif what == "bare":
+            command = [
+                *BARE,
+                str(self.cache),
+                str(self.options.work / "bare"),
+                "--frames",
+                str(self.num_frames),
+            ]
+        elif what == "local":
+            command = [*OURS, str(self.cache), *decode, *self._frames(FRAMES_OF_TRAINING)]
+        else:
+            command = [*OURS, f"s3://{BUCKET}/{CACHE}", *decode]
+            if what == "permutation":
+                # The index is local: an earlier opening has mirrored it.
+                mirror = self.options.work / "mirror"
+                command += [
+                    "--sampling",
+                    "permutation",
+                    "--folder",
+                    str(mirror),
+                    *self._frames(FRAMES_OF_RANGES),
+                ]
+            else:
+                folder = self.options.work / "folder"
+                shutil.rmtree(folder, ignore_errors=True)
+                command += ["--folder", str(folder), "--folder-bytes", str(self.folder_bytes)]
+                command += self._frames(FRAMES_OF_TRAINING) if decode else []
+        found = self._beside_null_client(command) if what == "local" else self.measured(command)
+        self.found.setdefault(case, []).append(found)
+
+    def _frames(self, number: int) -> list[str]:
+        return ["--frames", str(number)] if number < self.num_frames else []
+
+    def _beside_null_client(self, command: list[str]) -> dict[str, float]:
+        bytes_per_second = self.rate("train-block") * self.cache_bytes / self.num_frames
+        shard = next(self.cache.glob("gen-*/shards/*.tar")).relative_to(self.store.folder)
+        client = subprocess.Popen(
+            [
+                *[sys.executable, "-m", "tests.campaigns.remote.null_client"],
+                *[str(self.store.port), str(shard), str(bytes_per_second)],
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert client.stdout is not None
+        client.stdout.readline()
+        found = self.measured(command)
+        taken, _ = client.communicate("")
+        return {**found, "server": float(taken), "asked": bytes_per_second}
+
+    def measured(self, command: list[str]) -> dict[str, float]:
+        process = subprocess.Popen(
+            command,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            out, errors = process.communicate(timeout=LIMIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            return {"frames": 0, "seconds": LIMIT_SECONDS, "first": LIMIT_SECONDS, "failed": 1}
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        lines = [line for line in out.splitlines() if line.startswith("{")]
+        if not lines:
+            print(f"{' '.join(command)} failed:\n{errors[-2000:]}", file=sys.stderr, flush=True)
+            return {"frames": 0, "seconds": 1, "first": 0, "failed": 1}
+        found: dict[str, float] = json.loads(lines[-1])
+        return found
+
+    def rates(self, case: str) -> list[float]:
+        return [each["frames"] / each["seconds"] for each in self.found[case]]
+
+    def rate(self, case: str) -> float:
+        return statistics.median(self.rates(case))
+
+    def table(self, latency: float, connection_rate: float) -> None:
+        print(
+            f"{self.num_frames:,} frames of {payload_bytes(self.cache):,.0f} bytes in "
+            f"{len(list(self.cache.glob('gen-*/shards/*.tar')))} shards, "
+            f"{latency * 1e3:.1f} ms and {connection_rate / 1e6:.0f} MB/s a connection, "
+            f"folder_bytes {self.folder_bytes / 1e6:.1f} MB of {self.cache_bytes / 1e6:.0f} MB"
+        )
+        print(
+            f"{'':18} {'frames/s':>9} {'from':>8} {'to':>8} {'first batch':>12} {'CPU us':>7} {'folder MB':>10}"
+        )
+        for case, found in self.found.items():
+            rates = self.rates(case)
+
+            def median(key: str, found: list[dict[str, float]] = found) -> float:
+                return statistics.median(each.get(key, 0.0) for each in found)
+
+            frames = max(median("frames"), 1)
+            failed = sum("failed" in each for each in found)
+            print(
+                f"{case:18} {self.rate(case):9,.0f} {min(rates):8,.0f} {max(rates):8,.0f} {median('first'):10.2f} s "
+                f"{median('cpu') / frames * 1e6:7.0f} {max(each.get('folder', 0) for each in found) / 1e6:10.1f}"
+                + (f"   {failed} of {len(found)} failed" if failed else "")
+            )
+        for line in self._verdicts():
+            print(line)
+
+    def _verdicts(self) -> list[str]:
+        lines = []
+        for case, limit in LIMITS.items():
+            if case in self.found:
+                lines.append(_verdict(f"{case} frames/s", self.rate(case), limit))
+        if {"train-block", "train-local"} <= self.found.keys():
+            pairs = zip(self.rates("train-block"), self.rates("train-local"), strict=True)
+            ratio = statistics.median(ours / local for ours, local in pairs)
+            lines.append(_verdict("train-block over train-local", ratio, LIMIT_OF_LOCAL))
+            beside = [each for each in self.found["train-local"] if "server" in each]
+            taken = statistics.median(each["server"] / each["asked"] for each in beside)
+            lines.append(f"the null client took {taken:.3f} of the bytes a second that train-block needs")
+        if {"fetch-bare", "fetch-block"} <= self.found.keys():
+            ratio = self.rate("fetch-block") / self.rate("fetch-bare")
+            lines.append(f"fetch-block over fetch-bare: {ratio:.3f}")
+        for action in ("fetch", "train"):
+            for peer in PEER_SETTINGS:
+                if {f"{action}-block", f"{action}-{peer}"} <= self.found.keys() and self.rate(
+                    f"{action}-{peer}"
+                ):
+                    ratio = self.rate(f"{action}-block") / self.rate(f"{action}-{peer}")
+                    lines.append(_verdict(f"{action}-block over {action}-{peer}", ratio, 1))
+        folders = [
+            each["folder"] for case in ("fetch-block", "train-block") for each in self.found.get(case, [])
+        ]
+        if folders:
+            over = "never above" if max(folders) <= self.folder_bytes else "NOT ABOVE WANTED, FOUND ABOVE"
+            lines.append(
+                f"the folder had at most {max(folders) / 1e6:.1f} MB: {over} {self.folder_bytes / 1e6:.1f} MB"
+            )
+        return lines
+
+
+def _verdict(what: str, found: float, limit: float) -> str:
+    shown = f"{found:,.0f}" if limit > 100 else f"{found:.3f}"
+    return f"{what}: {shown}, at least {limit:,g} wanted: {'met' if found >= limit else 'NOT MET'}"
+
+
+def parsed() -> Any:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--peers", help="interpreter of an environment with MosaicML Streaming and LitData")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--quick", action="store_true", help="16,000 frames, one round")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.quick else 3)
+    return options
+
+
+def main() -> None:
+    options = parsed()
+    if (reason := why_no_slow_store()) is not None:
+        raise SystemExit(reason)
+    options.work = options.work / ("quick" if options.quick else "full")
+    options.work.mkdir(parents=True, exist_ok=True)
+    cache = make_cache(options.work, NUM_FRAMES_QUICK if options.quick else NUM_FRAMES)
+    cases = options.cases or [
+        case for case in CASES if options.peers or case.split("-")[1] not in PEER_SETTINGS
+    ]
+    if any(case.split("-")[1] in PEER_SETTINGS for case in cases) and not (cache.parent / "litdata").exists():
+        write = [
+            options.peers,
+            str(PEERS_SCRIPT),
+            "write",
+            "--cache",
+            str(cache),
+            "--bucket",
+            str(cache.parent),
+        ]
+        subprocess.run(write, check=True, stdout=subprocess.DEVNULL)
+    with slow_store(options.work) as store:
+        bench = Bench(options, store, cache)
+        latency, rate = measured(store, str(next(cache.glob("gen-*/shards/*.tar")).relative_to(store.folder)))
+        if "fetch-permutation" in cases:  # mirrors the index
+            once = ["--folder", str(options.work / "mirror"), "--sampling", "permutation", "--frames", "1"]
+            bench.measured([*OURS, f"s3://{BUCKET}/{CACHE}", *once])
+        for number in range(options.rounds):
+            first = number % len(cases)
+            order = [*cases[first:], *cases[:first]] if number else list(cases)
+            for done, case in enumerate(order):
+                if sys.stderr.isatty():
+                    print(
+                        f"\rround {number + 1}: {done + 1} of {len(order)}, {case:20}",
+                        end="",
+                        file=sys.stderr,
+                    )
+                bench.run(case)
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr)
+        bench.table(latency, rate)
+    for name in ("folder", "local", "bare"):
+        shutil.rmtree(options.work / name, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
