@@ -2,15 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from frame_store.errors import ObjectChangedError, ObjectMissingError, ObjectStoreError
 from frame_store.remote.connections import Connections, Kind, Obstore, Store
 from frame_store.remote.failures import TruncatedError, unfit_name
+from frame_store.remote.listing import RemoteObject, is_told_of_everything, metas_below
 from frame_store.remote.retries import RetryPolicy, with_retries
 from frame_store.remote.url import RemoteUrl
 from frame_store.shared import counted
@@ -19,25 +19,13 @@ if TYPE_CHECKING:
     from obstore import Bytes, GetResult
 
 Result = TypeVar("Result")
-_KEYS_PER_PAGE: Final = 1000
+_KEYS_PER_DELETE: Final = 1000
 _LARGEST_PUT_BYTES: Final = 32 << 20
 """Larger files are put in parts: a part that fails is sent again alone, and a single put ends at 5 GB."""
 _PART_BYTES: Final = 8 << 20
 _MOST_PARTS: Final = 9000
 _PARTS_AT_ONCE: Final = 4
 _UNFIT: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]|(?:^|/)[.]{0,2}(?:/|$)")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RemoteObject:
-    """What a store tells of an object."""
-
-    key: str
-    """Relative to the URL of the client."""
-    num_bytes: int
-    e_tag: str | None
-    """What the store calls this content of the object; None where it does not tell."""
-    modified: datetime
 
 
 class ObjectClient:
@@ -143,29 +131,13 @@ class ObjectClient:
         """
         prefix = self.url.child(folder)
         self._require_lists(prefix)
-        metas: list[Any] = []
-        pages: Any = None
-
-        def next_page(obstore: Obstore, store: Store) -> Sequence[Any] | None:
-            nonlocal pages
-            if pages is None:  # at first, and after a failure, which ends the list of obstore
-                paths = [meta["path"] for meta in metas]
-                if any(one >= other for one, other in pairwise(paths)):
-                    metas.clear()  # this store lists in another order: where it was cannot be said by a key
-                pages = obstore.list(
-                    store,
-                    prefix=prefix.path or None,
-                    offset=metas[-1]["path"] if metas else None,
-                    chunk_size=_KEYS_PER_PAGE,
-                )
-            stream, pages = pages, None
-            page = next(stream, None)
-            pages = stream
-            return page
-
-        while (page := self._retried(next_page, lambda: prefix.text)) is not None:
-            metas.extend(page)
+        metas = metas_below(prefix.path, lambda call: self._retried(call, lambda: prefix.text))
         start = f"{prefix.path}/" if prefix.path else ""
+        if not metas and is_told_of_everything(*self._connections.at_hand(0), start):
+            raise ObjectStoreError(
+                f"{prefix.text}: what answers here has every object that it is asked for, and lists none: it is no "
+                "object store, or something before it answers"
+            )
         for meta in sorted(metas, key=lambda meta: str(meta["path"])):
             if meta["path"].startswith(start):  # or else it is the marker of the folder that some tools write
                 yield self._object(meta)
@@ -244,7 +216,7 @@ class ObjectClient:
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; those that are not there count as removed."""
         remaining = iter(keys)
-        while some := list(islice(remaining, _KEYS_PER_PAGE)):
+        while some := list(islice(remaining, _KEYS_PER_DELETE)):
             paths = [self._full(key) for key in some]
             try:
                 self._delete(paths, some)

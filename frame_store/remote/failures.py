@@ -49,6 +49,7 @@ _OF_METADATA_SERVICE: Final = re.compile(
     r"performing [A-Z]+ \w+://[^/\s]+/(?:latest/(?:api/token|meta-data)|computeMetadata|metadata/identity)"
 )
 _NO_BUCKET: Final = {"NoSuchBucket", "ContainerNotFound"}
+_SIGNS_OF_WRONG_ANSWERS: Final = ("non-partial", "got ", "Content-Range", "Header missing", "Got invalid")
 _OF_LOCAL_FILE: Final = re.compile(r"[^\n]*\(os error (\d+)\)")
 _EXPIRED: Final = {"ExpiredToken", "TokenRefreshRequired", "RequestExpired"}
 _VARIABLES: Final = {
@@ -179,21 +180,22 @@ def _without_status(text: str, what: str) -> Passing | Exception:  # noqa: PLR09
         )
     if "Account must be specified" in first:
         return ObjectAccessError(f"{what}: the environment has no AZURE_STORAGE_ACCOUNT_NAME")
-    if any(
-        sign in first for sign in ("non-partial", "got ", "Content-Range", "Header missing", "Got invalid")
-    ):
+    if "://" not in first and any(sign in first for sign in _SIGNS_OF_WRONG_ANSWERS):
         return _wrong_answer(text)
     if "(code: AccessDenied)" in first:  # of one object of several that were to be removed
         return _access_error(403, "AccessDenied", what)
+    text = "\n".join(
+        line for line in text.splitlines() if "://" not in line
+    )  # which have the name of the object
     if "ConnectionRefused" in text:
         return Passing(text="connection refused", is_break=True)
     if "dns error" in text:
         return Passing(text="the name of the store is not known to this machine", is_break=True)
     if "TimedOut" in text or "kind: Timeout" in text:
         return Passing(text="timed out", is_break=True)
-    if "certificate" in text.lower():
+    if "InvalidCertificate(" in text:
         return Passing(
-            text="the certificate of the store is not trusted here",
+            text="the certificate of the store is not trusted here; SSL_CERT_FILE names one of an own authority",
             is_break=True,
             max_attempts=_WRONG_ANSWERS,
         )

@@ -9,6 +9,7 @@ with worker processes and an empty folder. DIR keeps the data (2 GB) for the nex
 fetch-*: frames a second that arrive as encoded bytes and are not decoded. Ours is `FrameLoader` with a codec that does
 nothing, and the CRC of each payload is compared: `block` of 4 shards out of a folder of a third of the data, and
 `permutation` by ranges, without a folder. The others give lengths of byte strings, and keep all they download.
+fetch-bare is obstore alone, which downloads the shards, see `bare_fetch`.
 train-*: the same with JPEGs decoded by simplejpeg. train-local is the cache on the local disk, while another process
 takes as many bytes a second from the server as train-block needs.
 
@@ -31,6 +32,7 @@ from tests.campaigns.remote.made_up_cache import BUCKET, CACHE, make_cache, payl
 from tests.campaigns.remote.slow_store import SlowStore, measured, slow_store, why_no_slow_store
 
 PEERS_SCRIPT = Path(__file__).with_name("peers.py")
+BARE = [sys.executable, "-m", "tests.campaigns.remote.bare_fetch"]
 OURS = [sys.executable, "-m", "tests.campaigns.remote.ours"]
 LIMIT_SECONDS = 100
 NUM_FRAMES, NUM_FRAMES_QUICK = 48_000, 16_000
@@ -44,6 +46,7 @@ PEER_SETTINGS = {
 """The fastest of those that were tried here."""
 
 CASES = (
+    "fetch-bare",
     "fetch-block",
     "fetch-permutation",
     "fetch-mds",
@@ -76,6 +79,14 @@ class Bench:
         if what in PEER_SETTINGS:
             command = [self.options.peers, str(PEERS_SCRIPT), "read", what, "--bucket", BUCKET]
             command += ["--local", str(self.options.work / "local"), *PEER_SETTINGS[what], *decode]
+        elif what == "bare":
+            command = [
+                *BARE,
+                str(self.cache),
+                str(self.options.work / "bare"),
+                "--frames",
+                str(self.num_frames),
+            ]
         elif what == "local":
             command = [*OURS, str(self.cache), *decode, *self._frames(FRAMES_OF_TRAINING)]
         else:
@@ -187,6 +198,9 @@ class Bench:
             beside = [each for each in self.found["train-local"] if "server" in each]
             taken = statistics.median(each["server"] / each["asked"] for each in beside)
             lines.append(f"the null client took {taken:.3f} of the bytes a second that train-block needs")
+        if {"fetch-bare", "fetch-block"} <= self.found.keys():
+            ratio = self.rate("fetch-block") / self.rate("fetch-bare")
+            lines.append(f"fetch-block over fetch-bare: {ratio:.3f}")
         for action in ("fetch", "train"):
             for peer in PEER_SETTINGS:
                 if {f"{action}-block", f"{action}-{peer}"} <= self.found.keys() and self.rate(
@@ -265,7 +279,7 @@ def main() -> None:
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)
         bench.table(latency, rate)
-    for name in ("folder", "local"):
+    for name in ("folder", "local", "bare"):
         shutil.rmtree(options.work / name, ignore_errors=True)
 
 

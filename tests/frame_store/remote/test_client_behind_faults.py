@@ -143,4 +143,6 @@ def test_a_large_file_is_put_in_parts_and_a_part_that_fails_is_sent_again(behind
     (tmp_path / "file").write_bytes(content)
     assert client.put_file("large", tmp_path / "file").num_bytes == len(content)
     assert proxy.counts.faults["busy"] + proxy.counts.faults["drop_before"] > 0
+    assert proxy.counts.methods["POST"] >= 2  # the parts are announced, and joined
+    assert proxy.counts.bytes_in < 1.5 * len(content)
     assert client.get("large", max_bytes=len(content)) == content

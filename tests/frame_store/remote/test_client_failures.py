@@ -32,7 +32,7 @@ QUICK = RetryPolicy(
     first_wait_seconds=0.01,
     longest_wait_seconds=0.05,
     connect_seconds=0.5,
-    stall_seconds=0.5,
+    stall_seconds=0.3,
     attempt_seconds=2,
 )
 HEADERS = {"ETag": '"now"', "Last-Modified": "Wed, 21 Oct 2026 07:28:00 GMT"}
@@ -166,6 +166,12 @@ def test_what_may_pass_is_asked_again(client_of, name):
     assert len(server.requests) > 1 or "stall" in name
 
 
+def test_the_name_of_an_object_is_no_sign_of_a_failure(client_of):
+    client, _ = client_of(lambda request, number: Answer())
+    error = error_of(lambda: client.get("Content-Range ConnectionRefused TimedOut", max_bytes=1))
+    assert ": the connection broke; gave up" in str(error)
+
+
 def test_a_wrong_answer_among_other_failures_does_not_end_the_attempts(client_of):
     answers = [Answer(), Answer(), answer(200, b"x" * 100, HEADERS), Answer(), part()]
     policy = RetryPolicy(max_seconds=20, first_wait_seconds=0.01)
@@ -192,6 +198,11 @@ def test_lists_and_writes_fail_as_reads_do(client_of):
         body = f"<DeleteResult>{some}</DeleteResult>".encode()
         client, _ = client_of(lambda request, number, body=body: answer(200, body))
         assert type(error_of(partial(client.delete, ["a", "b"]))) is kind
+
+
+def test_a_page_for_people_is_no_empty_list(client_of):
+    client, _ = client_of(lambda request, number: answer(200, b"<html>Log in first</html>", HEADERS))
+    assert "it is no object store" in str(error_of(lambda: list(client.objects())))
 
 
 def test_a_conflict_of_two_creators_is_asked_again(client_of):
@@ -286,9 +297,7 @@ def test_connections_that_died_without_a_word_cost_one_stall(client_of):
     client, _ = client_of(script)
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: client.get_range("a", 0, 100), range(6)))
-    began = time.monotonic()
-    assert bytes(client.get_range("a", 0, 100)) == b"x" * 100
-    assert QUICK.stall_seconds <= time.monotonic() - began < 2 * QUICK.stall_seconds
+    assert bytes(client.get_range("a", 0, 100)) == b"x" * 100  # a second stall would be over `max_seconds`
 
 
 def test_a_forked_child_gets_an_error_and_a_pickled_copy_works(client_of):

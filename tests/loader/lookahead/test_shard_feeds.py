@@ -12,7 +12,7 @@ import pytest
 
 import frame_store
 from loader import FrameLoader
-from tests.support.bounded_folder import bytes_at_one_moment
+from tests.support.bounded_folder import bytes_at_one_moment, read_with_feed
 from tests.support.commands import SMALL, run
 from tests.support.object_stores import upload
 
@@ -79,25 +79,20 @@ def test_batches_are_those_of_the_local_cache(cache, url, tmp_path, sampling):
     assert max(found) > 0.5 * third_of(cache), "the folder is used"
 
 
-def read_all(url: str, folder: Path, folder_bytes: int, rank: int, results: Any) -> None:
-    store = frame_store.open_store(url, folder=folder, folder_bytes=folder_bytes)
-    loader = FrameLoader(store, batch_size=16, rank=rank, world_size=2, **SAMPLINGS["block"])
-    results.put((rank, batches_of(loader)))
-
-
 def test_two_processes_share_a_folder(cache, url, tmp_path):
     context = multiprocessing.get_context("spawn")
-    results: Any = context.Queue()
+    expected = [
+        batches_of(FrameLoader(cache, batch_size=16, rank=rank, world_size=2, **SAMPLINGS["block"]))
+        for rank in range(2)
+    ]
+    queues: list[Any] = [context.Queue() for _ in expected]
     with watched(tmp_path / "shards", third_of(cache)):
-        ranks = [
-            context.Process(target=read_all, args=(url, tmp_path, third_of(cache), rank, results))
-            for rank in range(2)
-        ]
-        for process in ranks:
-            process.start()
-        found = dict(results.get(timeout=60) for _ in ranks)
-        for process in ranks:
+        processes = []
+        for batches, results in zip(expected, queues, strict=True):
+            ids = [np.array(ids) for ids, _ in batches]
+            arguments = (url, tmp_path, third_of(cache), ids, results)
+            processes.append(context.Process(target=read_with_feed, args=arguments))
+            processes[-1].start()
+        assert [results.get(timeout=100) for results in queues] == expected
+        for process in processes:
             process.join()
-    for rank in range(2):
-        loader = FrameLoader(cache, batch_size=16, rank=rank, world_size=2, **SAMPLINGS["block"])
-        assert found[rank] == batches_of(loader)

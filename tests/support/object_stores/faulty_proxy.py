@@ -71,6 +71,8 @@ class Counts:
     """What went through."""
 
     requests: int = 0
+    bytes_in: int = 0
+    """Of bodies that the store saw."""
     bytes_out: int = 0
     """Of bodies, to the client."""
     faults: Counter[str] = field(default_factory=Counter)
@@ -181,6 +183,8 @@ class FaultyProxy:
         if fault == "delay":
             time.sleep(chances.uniform(0, self.faults.delay_seconds))
         answer_head, answer_body = self._asked(method, head, body)
+        with self._lock:
+            self.counts.bytes_in += len(body)
         if fault == "sent_twice":
             self._asked(method, head, body)
         if fault == "drop_after":

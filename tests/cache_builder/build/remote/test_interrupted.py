@@ -12,9 +12,11 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from msgspec.structs import replace
 
 from cache_builder.build import pipeline, run_build
 from cache_builder.errors import MachineError, OutputError
+from cache_builder.jobs import ShardJob
 from cache_builder.settings import BuildSettings, resolve
 from cache_builder.sources import Sources
 from cache_builder.stages import RemoteWorkspace
@@ -102,6 +104,46 @@ def test_work_that_is_done_is_not_done_again(in_process, simple_folder, bucket_f
     assert report.is_resumed
     assert not [key for key in put if key.endswith((".frames", ".receipt", ".record"))]
     assert not [key for key in put if "/shards/" in key]
+
+
+def test_what_was_changed_or_lost_is_made_again(
+    in_process, simple_folder, tmp_path, bucket_folder, monkeypatch
+):
+    build(simple_folder, tmp_path / "local")
+    url = f"{bucket_folder}/c"
+    with monkeypatch.context() as patch:
+        patch.setattr(RemoteWorkspace, "publish", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build(simple_folder, RemoteUrl.of(url))
+    cache = ObjectClient(RemoteUrl.of(url))
+    changed, lost, *_ = cache.objects()
+    cache.put(changed.key, bytes(changed.num_bytes))
+    cache.delete([lost.key])
+    spill = ObjectClient(RemoteUrl.of(f"{url}.building/spill"))
+    for frames in [found.key for found in spill.objects() if found.key.endswith(".frames")]:
+        spill.put(frames, b"cut off")
+    build(simple_folder, RemoteUrl.of(url))
+    assert objects_at(url) == files_at(tmp_path / "local")
+
+
+def test_jobs_of_a_machine_without_the_folders_of_the_build(
+    in_process, simple_folder, tmp_path, bucket_folder, monkeypatch
+):
+    build(simple_folder, tmp_path / "local")
+    elsewhere, submit = tmp_path / "nowhere", InProcessPool.submit
+    (tmp_path / "plan").mkdir()
+    (tmp_path / "plan" / "sha256").write_text("of another plan")
+
+    def submit_elsewhere(pool, job):
+        if isinstance(job, ShardJob):
+            objects = replace(job.places.objects, work=elsewhere)
+            job = replace(job, places=replace(job.places, plan=tmp_path / "plan", objects=objects))
+        submit(pool, job)
+
+    monkeypatch.setattr(InProcessPool, "submit", submit_elsewhere)
+    build(simple_folder, RemoteUrl.of(f"{bucket_folder}/c"))
+    assert objects_at(f"{bucket_folder}/c") == files_at(tmp_path / "local")
+    assert not elsewhere.exists()
 
 
 def test_a_failing_store_is_a_failure_of_the_machine(in_process, simple_folder, bucket_folder, monkeypatch):
