@@ -1,12 +1,8 @@
 """Object stores and web servers: addresses, requests with retries, and folders of what was downloaded."""
 
 from frame_store.remote.cache import RemoteCache, default_folder
-<<<<<<< HEAD
 from frame_store.remote.client import ObjectClient
-=======
-from frame_store.remote.client import ObjectClient, RemoteObject
 from frame_store.remote.connections import Connections
->>>>>>> 8002ae7aa73ec27b55130eaacf2c3276a9a6745c
 from frame_store.remote.download import Downloaded, WantedObject, download_objects
 from frame_store.remote.folder import BoundedFolder, HeldFile
 from frame_store.remote.listing import RemoteObject
