@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import frame_store
-from loader import FrameLoader, make_dataloader
+from loader import FrameLoader
 from tests.support.bounded_folder import bytes_at_one_moment
 from tests.support.commands import SMALL, run
 from tests.support.object_stores import upload
