@@ -216,10 +216,8 @@ class FrameLoader(Generic[Batch]):
         self._num_threads = whole_number("num_threads", num_threads, least=1, error=SamplingError)
         if read_ahead is None:
             # Augmented batches are large, and making one takes so long that the threads always have work.
-            read_ahead = max(
-                self._num_threads + (augment is None),
-                batches_on_their_way(sources, frames_per_batch=self._epochs.frames_per_batch),
-            )
+            on_their_way = batches_on_their_way(sources, frames_per_batch=self._epochs.frames_per_batch)
+            read_ahead = max(self._num_threads + (augment is None), on_their_way)
         self._read_ahead = whole_number("read_ahead", read_ahead, least=1, error=SamplingError)
         self._pin_memory = checked_pin_memory(pin_memory, self._device)
         self._lookahead = whole_number("lookahead", lookahead, least=0, error=SamplingError)

@@ -5,16 +5,20 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cache_builder.errors import MachineError
+from frame_store.remote import BoundedFolder
 
 DEFAULT_STAGE_BYTES: Final = 10 * 10**9
 _SHARE_OF_FREE: Final = 0.8
 """Of the free space, where that is less than the default: the spill and the cache may lie on the same disk."""
 _SUBFOLDER: Final = "frame-cache-stage"
+_OF_THE_FOLDER: Final = (".ledger", "CACHEDIR.TAG")
+_UNDER_WAY: Final = ".part"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,9 +76,19 @@ class Stage:
             raise MachineError(f"{self.folder}: belongs to another user; give another {{--stage}}")
 
     def remove_if_temporary(self) -> None:
-        """Remove the folder where no user named it. Of two builds that share it, the other one downloads again."""
-        if self.is_temporary:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the folder where no user named it. What a job of another build holds there stays."""
+        if not self.is_temporary or not self.folder.is_dir():
+            return
+        folder = BoundedFolder(self.folder, max_bytes=self.max_bytes)
+        is_held = False
+        for path in self.folder.iterdir():
+            if path.name not in _OF_THE_FOLDER:
+                is_held |= path.suffix == _UNDER_WAY or not folder.remove(path.name)
+        if not is_held:
+            with suppress(OSError):  # another build may begin
+                for name in _OF_THE_FOLDER:
+                    (self.folder / name).unlink(missing_ok=True)
+                self.folder.rmdir()
 
 
 def _default_bytes(folder: Path) -> int:

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from cache_builder.errors import MachineError, VideoChangedError, VideoError
-from cache_builder.staging.bounded import BoundedFolder
 from cache_builder.staging.stage import Stage
-from frame_store.errors import ObjectChangedError, ObjectMissingError, ObjectStoreError
-from frame_store.remote import ObjectClient, RemoteObject
+from frame_store.errors import ObjectChangedError, ObjectMissingError, StoreError
+from frame_store.remote import BoundedFolder, ObjectClient, RemoteObject
 from frame_store.shared import counted
 
 PART_BYTES: Final = 8 * 2**20
@@ -109,14 +108,14 @@ class StagedObject:
                 f"{self.stage.max_bytes}; allow more stage bytes",
             )
         self.stage.make()
-        folder = BoundedFolder(self.stage.folder, max_bytes=self.stage.max_bytes)
         try:
+            folder = BoundedFolder(self.stage.folder, max_bytes=self.stage.max_bytes)
             held = folder.fetched(self.path.name, self.num_bytes, self._download, waits=True)
         except ObjectMissingError as error:
             raise VideoError(name, f"{error}; it was there when its folder was listed") from None
         except ObjectChangedError as error:
             raise VideoChangedError(name, str(error)) from None
-        except ObjectStoreError as error:
+        except StoreError as error:
             raise MachineError(f"downloading {name!r}: {error}") from None
         assert held is not None  # `waits`
         with held:
@@ -124,6 +123,8 @@ class StagedObject:
 
     def _download(self, path: Path) -> None:
         """Write the object to `path`, in parts that come at the same time."""
+        if self.e_tag is None:  # the parts may be of two contents
+            self._check_unchanged()
         starts = range(0, self.num_bytes, PART_BYTES)
         with path.open("wb") as file:
             file.truncate(self.num_bytes)
@@ -137,10 +138,13 @@ class StagedObject:
                 finally:
                     for part in parts:
                         part.cancel()
-        if self.e_tag is None:  # the parts may be of two contents
-            now = StagedObject.of(self.client.head(self.key), self.client, self.stage)
-            if now.status != self.status:
-                raise ObjectChangedError(f"{self.text}: was replaced since its folder was listed")
+        if self.e_tag is None:
+            self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
+        now = StagedObject.of(self.client.head(self.key), self.client, self.stage)
+        if now.status != self.status:
+            raise ObjectChangedError(f"{self.text}: was replaced since its folder was listed")
 
     def _download_part(self, descriptor: int, start: int) -> None:
         num_bytes = min(PART_BYTES, self.num_bytes - start)

@@ -11,13 +11,14 @@ from frame_store.manifest import CacheManifest, read_manifest
 from frame_store.protocol import FrameStore
 from frame_store.reader.cache_store import CacheStore, Reads
 from frame_store.reader.remote import remote_cache, remote_tree, remote_trees
+from frame_store.remote import RemoteUrl
 from frame_store.shared import user_path, without_controls
 from frame_store.source_files import ORDER_NAME
 from frame_store.views import select
 
 
 def open_store(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | RemoteUrl,
     *,
     reads: Reads = "map",
     verify_reads: bool | None = None,
@@ -61,10 +62,13 @@ def open_store(
             return _without_forgotten(store, store.manifest)
         return _without_forgotten(_group_of({str(each.camera): each for each in of_trees}), store.manifest)
 
-    def opened(name: str | None) -> CacheStore:
-        return CacheStore(path, reads=reads, verify_reads=verify_reads, camera=name, generation=generation)
+    assert not isinstance(path, RemoteUrl)
+    local = user_path(path)
 
-    while camera is None and (manifest := read_manifest(user_path(path))).cameras:
+    def opened(name: str | None) -> CacheStore:
+        return CacheStore(local, reads=reads, verify_reads=verify_reads, camera=name, generation=generation)
+
+    while camera is None and (manifest := read_manifest(local)).cameras:
         stores = {entry.name: opened(entry.name) for entry in manifest.cameras}
         if all(store.manifest == manifest for store in stores.values()):
             return _without_forgotten(_group_of(stores), manifest)

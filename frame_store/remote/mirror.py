@@ -4,17 +4,19 @@ import errno
 import fcntl
 import hashlib
 import os
+import threading
 import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from frame_store.errors import StoreDamagedError
 from frame_store.files import write_file
 from frame_store.remote.client import ObjectClient
+from frame_store.remote.request_threads import RequestThreads
 from frame_store.shared import counted
 
 _PART_BYTES: Final = 8 << 20
@@ -59,14 +61,13 @@ class Mirror:
         missing = [file for file in files if not self._is_here(file)]
         if not missing:
             return
-        with self._writing(), _pool() as pool:
+        threads = RequestThreads(_REQUESTS_AT_ONCE)
+        with self._writing(), closing(threads):
             small = [file for file in missing if (file.num_bytes or 0) <= _PART_BYTES]
-            waited = [pool.submit(self._download, file, None) for file in small]
-            for future in waited:
-                future.result()
+            _make_all(threads, [partial(self._download, file, None) for file in small])
             for file in missing:
                 if file not in small:
-                    self._download(file, pool)
+                    self._download(file, threads)
 
     def write(self, name: str, content: bytes) -> None:
         """Have a file with this content here, such as a manifest, which no hash names.
@@ -102,7 +103,7 @@ class Mirror:
         except OSError:
             return False
 
-    def _download(self, file: MirroredFile, pool: ThreadPoolExecutor | None) -> None:
+    def _download(self, file: MirroredFile, threads: RequestThreads | None) -> None:
         target = self.path / file.name
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}.part")
@@ -110,7 +111,7 @@ class Mirror:
             if self._is_here(file):  # another process has downloaded it meanwhile
                 return
             for _ in range(_ATTEMPTS):
-                found = self._fetched(file, number, pool)
+                found = self._fetched(file, number, threads)
                 if found == file.sha256:
                     os.fsync(number)
                     part.replace(target)
@@ -121,7 +122,7 @@ class Mirror:
             f"{self._client.url.text}"
         )
 
-    def _fetched(self, file: MirroredFile, number: int, pool: ThreadPoolExecutor | None) -> str:
+    def _fetched(self, file: MirroredFile, number: int, threads: RequestThreads | None) -> str:
         """Write the object into an open file; the SHA-256, hex, of what the file then has."""
         if file.num_bytes is None:
             content = self._client.get(file.name, max_bytes=_MAX_UNSIZED_BYTES)
@@ -133,16 +134,18 @@ class Mirror:
             os.posix_fallocate(number, 0, file.num_bytes)  # a full disk shows now, and not after an hour
         os.ftruncate(number, file.num_bytes)
 
+        own = _OwnNumber(number)
+
         def fetch(start: int) -> None:
             num_bytes = min(_PART_BYTES, (file.num_bytes or 0) - start)
-            _write(number, self._client.get_range(file.name, start, num_bytes), start)
+            _write(own.number, self._client.get_range(file.name, start, num_bytes), start)
 
-        starts = range(0, file.num_bytes, _PART_BYTES)
-        if pool is None:
-            for start in starts:
-                fetch(start)
+        parts = [partial(fetch, start) for start in range(0, file.num_bytes, _PART_BYTES)]
+        if threads is None:
+            for part in parts:
+                part()
         else:
-            _all(pool.submit(fetch, start) for start in starts)
+            _make_all(threads, parts)
         with os.fdopen(os.dup(number), "rb") as written:
             written.seek(0)
             return hashlib.file_digest(written, "sha256").hexdigest()
@@ -178,24 +181,53 @@ class Mirror:
             ) from None
 
 
-@contextmanager
-def _pool() -> Iterator[ThreadPoolExecutor]:
-    """Threads for requests. Where the work is interrupted, what was not begun is left."""
-    pool = ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="mirror")
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+class _OwnNumber:
+    """A descriptor of its own, for threads that may write when the download has failed and its file was removed."""
+
+    def __init__(self, number: int) -> None:
+        self.number = os.dup(number)
+
+    def __del__(self, _close: Callable[[int], None] = os.close) -> None:
+        _close(self.number)
 
 
-def _all(futures: Iterable["Future[None]"]) -> None:
-    waited = list(futures)
+class _Call:
+    """A call by a thread, and what became of it. Implements `Request`."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call: Callable[[], None] | None = call
+        self._error: BaseException | None = None
+        self._done = threading.Event()
+
+    def make(self) -> None:
+        call, self._call = self._call, None
+        try:
+            if call is not None:
+                call()
+        except BaseException as error:  # noqa: BLE001 - raised by `wait`
+            self._error = error
+        finally:
+            self._done.set()
+
+    def cancel(self) -> None:
+        self._call = None
+
+    def wait(self) -> None:
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
+
+
+def _make_all(threads: RequestThreads, calls: Iterable[Callable[[], None]]) -> None:
+    """Make calls in threads. At the first error, or at Ctrl-C, those not begun are left, and none is waited for."""
+    waited = [_Call(call) for call in calls]
+    threads.submit(waited, urgent=False)
     try:
-        for future in waited:
-            future.result()
+        for each in waited:
+            each.wait()
     except BaseException:
-        for future in waited:
-            future.cancel()
+        for each in waited:
+            each.cancel()
         raise
 
 

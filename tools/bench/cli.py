@@ -24,6 +24,7 @@ from cache_builder.cli import (
     EXIT_MACHINE_FAILED,
     EXIT_TERMINATED,
     EXIT_WRONG_COMMAND,
+    CacheName,
     OneLineCommand,
     PathName,
     SigtermAsInterrupt,
@@ -38,6 +39,7 @@ from cache_builder.sources import discover_videos
 from frame_store import __version__
 from frame_store.errors import FrameCacheError
 from frame_store.manifest import read_tree
+from frame_store.remote import RemoteUrl
 
 EXIT_NOTHING_MEASURED = 1
 
@@ -66,6 +68,17 @@ class _BenchCommand(OneLineCommand):
     multiple=True,
     type=_PATH,
     help="An existing cache, measured as it is; may be given again.  [default: one of each kind, built here]",
+)
+@click.option(
+    "--url",
+    type=CacheName(takes_urls=True),
+    metavar="URL",
+    help="A cache in an object store, by ranges and from a folder, beside each --cache and bare requests; no others.",
+)
+@click.option(
+    "--folder-bytes",
+    type=int,
+    help="With --url: that of open_store.  [default: half of the cache]",
 )
 @click.option(
     "--lerobot",
@@ -196,6 +209,8 @@ def _settings(flags: dict[str, Any]) -> BenchSettings:
     quick = QUICK if flags.pop("quick") else {}
     if flags["lerobot"] is not None:
         quick = {**LEROBOT, **quick}
+    if flags["url"] is not None and not isinstance(flags["url"], RemoteUrl):
+        raise ConfigError(f"--url {flags['url']}: is a path; give it as --cache")
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
     return BenchSettings(**{**quick, **given})
 

@@ -35,6 +35,7 @@ from frame_cache_tools.bench.measure import (
     run_rounds,
 )
 from frame_cache_tools.bench.prepare import Preparation, matches, may_have_rows
+from frame_cache_tools.bench.remote import PreparedUrl, prepare_url
 from frame_cache_tools.bench.report import (
     BenchReport,
     TimeUsed,
@@ -68,6 +69,7 @@ class _Run:
     cases: Sequence[BenchCase] = ()
     rounds: Rounds
     lerobot: PreparedLeRobot | None = None
+    at_url: PreparedUrl | None = None
     left_out: Sequence[LeftOut] = ()
     seconds_preparing: float = 0.0
     seconds_measuring: float = 0.0
@@ -143,10 +145,14 @@ def run_bench(
             seconds_preparing=run.seconds_preparing,
             seconds_measuring=run.seconds_measuring,
         ),
-        notes=tuple(make_notes(settings, run.videos, run.caches, run.rounds, interrupted=run.is_interrupted))
-        if compared is None
-        else compared.notes,
+        notes=_notes(run, settings) if compared is None else compared.notes,
     )
+
+
+def _notes(run: _Run, settings: BenchSettings) -> tuple[str, ...]:
+    if run.at_url is not None:
+        return run.at_url.notes
+    return tuple(make_notes(settings, run.videos, run.caches, run.rounds, interrupted=run.is_interrupted))
 
 
 def _fill(
@@ -171,6 +177,17 @@ def _fill(
         run.caches, run.left_out = run.lerobot.caches, run.lerobot.left_out
         _refuse_patterns_of_nothing(settings.only, run.lerobot.cases, run.left_out)
         run.cases = _selected(run.lerobot.cases, settings.only)
+        run.seconds_preparing = budget.spent()
+        _measure(run, settings, budget, scratch, say)
+        run.seconds_measuring = budget.spent() - run.seconds_preparing
+        return
+    if settings.url is not None:
+        run.at_url = call(
+            partial(prepare_url, settings, settings.url, scratch=scratch), seconds=budget.preparing.left()
+        )
+        run.caches = run.at_url.caches
+        _refuse_patterns_of_nothing(settings.only, run.at_url.cases, ())
+        run.cases = _selected(run.at_url.cases, settings.only)
         run.seconds_preparing = budget.spent()
         _measure(run, settings, budget, scratch, say)
         run.seconds_measuring = budget.spent() - run.seconds_preparing

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache_builder.errors import ConfigError
+from frame_store.remote import RemoteUrl
 
 NUM_COPIES = 200
 _LEAST_BUDGET_SECONDS = 30.0
@@ -36,6 +37,10 @@ class BenchSettings:
     """The interpreter that has LeRobot; None for this one."""
     delta_timestamps: str | None = None
     """JSON: the windows of LeRobot's items; None for a usual policy's."""
+    url: RemoteUrl | None = None
+    """A cache in an object store: the rows are those of `remote/`, with those of `caches` beside them."""
+    folder_bytes: int | None = None
+    """With `url`: bound of the folder; None for half of the cache, or more where it has few shards."""
     work: Path | None = None
     """Folder where videos and caches are made and kept; None for a temporary folder."""
     only: tuple[str, ...] = ()
@@ -82,9 +87,21 @@ class BenchSettings:
         if any(number < least for number in self.usual_workers):
             raise ConfigError(f"--usual-workers must be {least} or more each, found {self.usual_workers}")
         self._check_lerobot()
+        self._check_url()
         for place in () if self.work is None else (self.work, *self.work.parents):
             if place.exists() and not place.is_dir():
                 raise ConfigError(f"--work {self.work}: {place} is a file, expected a folder")
+
+    def _check_url(self) -> None:
+        if self.url is None:
+            if self.folder_bytes is not None:
+                raise ConfigError("--folder-bytes is for --url URL")
+            return
+        if self.folder_bytes is not None and self.folder_bytes < 1:
+            raise ConfigError(f"--folder-bytes must be 1 or more, found {self.folder_bytes}")
+        for name, given in (("--videos", self.videos), ("--lerobot", self.lerobot)):
+            if given:
+                raise ConfigError(f"--url measures that cache, and --cache beside it: leave out {name}")
 
     def _check_lerobot(self) -> None:
         if self.lerobot is not None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import msgspec
+from frame_cache_tools.bias.feeding import feed_builtins, feeds_text, options_of_flags, planned_feeds
 from frame_cache_tools.bias.flags import (
     cases_of_flags,
     check_numbers,
@@ -28,6 +29,7 @@ from frame_cache_tools.bias.text import legend_text
 
 from cache_builder.cli import (
     EXIT_WRONG_COMMAND,
+    CacheName,
     OneLineCommand,
     PathName,
     exit_codes,
@@ -46,7 +48,7 @@ EXIT_LIMIT_BROKEN = 1
     "cache-bias", cls=OneLineCommand, context_settings={"show_default": True, "max_content_width": 110}
 )
 @click.version_option(__version__)
-@click.argument("caches", metavar="[CACHE]...", nargs=-1, type=PathName(path_type=Path))
+@click.argument("caches", metavar="[CACHE|URL]...", nargs=-1, type=CacheName(takes_urls=True))
 @click.option(
     "--videos",
     type=PathName(path_type=Path),
@@ -157,6 +159,46 @@ EXIT_LIMIT_BROKEN = 1
 )
 @click.option("--plan", "plans", is_flag=True, help="Measure the candidates on this machine and pick one.")
 @click.option("--demand", type=float, help="With --plan: frames/s that the training needs.")
+@click.option(
+    "--url",
+    "of_url",
+    is_flag=True,
+    help="With --plan: also what each sampler asks of an object store, for a cache that is, or will be, at a URL: "
+    "requests, bytes, dollars and frames/s.",
+)
+@click.option(
+    "--folder-bytes",
+    type=click.IntRange(min=1),
+    help="--url: the folder_bytes of open_store, which the ranks of a host share.  [default: no folder]",
+)
+@click.option(
+    "--ranks-per-host",
+    type=click.IntRange(min=1),
+    help="--url: how many of --world-size are on one host.  [default: all]",
+)
+@click.option(
+    "--dollars-per-million-gets",
+    type=click.FloatRange(min=0),
+    help="--url: price of requests.  [default: 0.40, as AWS lists it for us-east-1, from memory]",
+)
+@click.option(
+    "--dollars-per-gb",
+    type=click.FloatRange(min=0),
+    help="--url: price of bytes that leave the store.  [default: 0]",
+)
+@click.option(
+    "--latency-ms",
+    type=click.FloatRange(min=0, min_open=True),
+    help="--url: from a request to its first byte.  [default: 30]",
+)
+@click.option(
+    "--mb-per-connection",
+    type=click.FloatRange(min=0, min_open=True),
+    help="--url: MB/s of one connection.  [default: 90]",
+)
+@click.option(
+    "--connections", type=click.IntRange(min=1), help="--url: requests of a rank at one time.  [default: 64]"
+)
 @click.option("--max-chi2", type=float, help="With --sampling: exit 1 if chi^2 against --target is larger.")
 @click.option(
     "--target",
@@ -213,18 +255,25 @@ def _run(flags: dict[str, Any]) -> None:
         check_plot(flags["plot"])
     if flags["write_order"]:
         _write_orders(flags["caches"])
+    store_options = options_of_flags(flags)
     cases = cases_of_flags(flags)
     spec = spec_of_flags(flags)
     check_together(flags, cases, spec)
     sections = [Section(table_of_flags(case, flags), spec) for case in cases]
     measured = [row for section in sections for row in section.measure()] if wants_speed(flags) else []
+    feeds = [] if store_options is None else planned_feeds(sections, store_options)
     if flags["as_json"]:
-        say(_json_text(sections, measured, flags))
+        values = _json_values(sections, measured, flags)
+        if store_options is not None:
+            values["store"] = [feed_builtins(each, store_options) for each in feeds]
+        say(msgspec.json.format(msgspec.json.encode(values), indent=1).decode())
     else:
         say("\n\n".join(section.text() for section in sections))
         say("\n" + legend_text([report for section in sections for _, report in section.rows]))
         if flags["plans"]:
             say("\n" + plan_text(measured, demand=flags["demand"], target=flags["target"]))
+        if store_options is not None:
+            say("\n" + feeds_text(feeds, store_options))
     if flags["plot"] is not None:
         plot_samplers(measured, flags["plot"], demand=flags["demand"], target=flags["target"])
         click.echo(f"plot: {flags['plot']}", err=True)
@@ -247,7 +296,9 @@ def _write_orders(caches: Sequence[Path]) -> None:
     write_content_orders(caches)
 
 
-def _json_text(sections: list[Section], measured: list[MeasuredSampler], flags: dict[str, Any]) -> str:
+def _json_values(
+    sections: list[Section], measured: list[MeasuredSampler], flags: dict[str, Any]
+) -> dict[str, Any]:
     values: dict[str, Any] = {
         "cases": [section.builtins() for section in sections],
         "measured": [measured_builtins(row) for row in measured],
@@ -255,4 +306,4 @@ def _json_text(sections: list[Section], measured: list[MeasuredSampler], flags: 
     if flags["plans"]:
         best, why = pick_sampler(measured, demand=flags["demand"], target=flags["target"])
         values["pick"] = {**measured_builtins(best), "why": why}
-    return msgspec.json.format(msgspec.json.encode(values), indent=1).decode()
+    return values

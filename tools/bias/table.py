@@ -86,7 +86,7 @@ class BiasTable:
         """How often the samplers of ours draw each video; None for every frame alike."""
         self._frames: WeightedFrames | None = None
         self._target: Reals | None = None
-        self._remainder = remainder
+        self.remainder = remainder
         self._features = features
         self._assumed_rho = assumed_rho
         self._num_draws, self._seed = draws, seed
@@ -127,7 +127,7 @@ class BiasTable:
             spec,
             batch_size=self.batch_size,
             world_size=self.world_size,
-            remainder=self._remainder,
+            remainder=self.remainder,
             windows=windows,
             short_shards=self._short_shards,
             frames=frames,
@@ -188,7 +188,7 @@ class BiasTable:
             spec,
             batch_size=self.batch_size,
             world_size=self.world_size,
-            remainder=self._remainder,
+            remainder=self.remainder,
         )
         return make_report(
             law, spec, self.case.shard_sizes, rho=None, features=self._all_features(), strata_ids=order
@@ -207,7 +207,7 @@ class BiasTable:
             spec,
             batch_size=self.batch_size,
             world_size=self.world_size,
-            remainder=self._remainder,
+            remainder=self.remainder,
             short_shards=self._short_shards,
         )
         return make_report(law, spec, sizes, rho=rho, features=features)
@@ -245,7 +245,7 @@ class BiasTable:
                 spec,
                 batch_size=batch_size,
                 seed=self._seed,
-                remainder=self._remainder,
+                remainder=self.remainder,
                 rank=0,
                 world_size=1,
             )
@@ -254,7 +254,7 @@ class BiasTable:
             "weights": self.weights,
             "batch_size": batch_size,
             "seed": self._seed,
-            "remainder": self._remainder,
+            "remainder": self.remainder,
             "rank": 0,
             "world_size": 1,
         } | ({} if self.windows is None else self.windows.options)

@@ -9,6 +9,7 @@ import click
 from cache_builder.errors import ConfigError
 from frame_store import CacheStore, CameraGroup, open_store
 from frame_store.protocol import FrameStore
+from frame_store.remote import RemoteUrl
 from frame_store.views import Concatenation, View, concat, select, split
 from loader import SamplingError, Weights
 
@@ -33,7 +34,7 @@ def stores_of_flags(flags: dict[str, Any]) -> list[tuple[str, FrameStore]]:
     return [_chosen(name, store, flags) for name, store in opened]
 
 
-def opened_cache(path: Path) -> FrameStore:
+def opened_cache(path: Path | RemoteUrl) -> FrameStore:
     """A finished cache with frames, or a group for a cache of cameras.
 
     Raises:

@@ -18,8 +18,7 @@ from frame_store.reader.payloads import DecodeInto
 from frame_store.reader.places import Place, at_byte, places_of
 from frame_store.reader.remote.announced import AnnouncedRanges
 from frame_store.reader.remote.ranges import FrameRange, ranges_of
-from frame_store.reader.remote.request_threads import RequestThreads
-from frame_store.remote import HeldFile, RemoteCache, ShardFeed, ShardFolder, ShardObject
+from frame_store.remote import HeldFile, RemoteCache, RequestThreads, ShardFeed, ShardFolder, ShardObject
 from frame_store.shared import without_controls
 
 REQUESTS_AT_ONCE: Final = 128

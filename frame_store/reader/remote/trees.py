@@ -26,7 +26,10 @@ _COLLAPSED: Final = re.compile(r"(?:s3|gs|az|https?):/[^/]")
 
 
 def remote_cache(
-    path: str | os.PathLike[str], *, folder: str | os.PathLike[str] | None, folder_bytes: int | None
+    path: str | os.PathLike[str] | RemoteUrl,
+    *,
+    folder: str | os.PathLike[str] | None,
+    folder_bytes: int | None,
 ) -> RemoteCache | None:
     """What a cache at a URL has beyond a local one; None for a path.
 
@@ -34,7 +37,7 @@ def remote_cache(
         ValueError: a URL that `RemoteUrl` refuses, or that a Path has changed; `folder` or `folder_bytes` of a path.
         OSError: no folder is given, and the user has no home.
     """
-    if not is_url(path):
+    if not isinstance(path, RemoteUrl) and not is_url(path):
         text = os.fspath(path)
         if _COLLAPSED.match(text):
             raise ValueError(

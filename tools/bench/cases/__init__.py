@@ -11,7 +11,7 @@ from frame_cache_tools.bench.cases.cases import (
     cache_cases,
     video_cases,
 )
-from frame_cache_tools.bench.cases.sources import CachedFrames, LiveFrames, Lookahead
+from frame_cache_tools.bench.cases.sources import CachedFrames, LiveFrames, LoaderSource, Lookahead
 
 __all__ = [
     "AUGMENTED",
@@ -23,6 +23,7 @@ __all__ = [
     "BenchPlan",
     "CachedFrames",
     "LiveFrames",
+    "LoaderSource",
     "Lookahead",
     "cache_cases",
     "video_cases",

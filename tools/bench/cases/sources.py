@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from frame_cache_tools.bench.measure import (
@@ -39,6 +39,14 @@ if TYPE_CHECKING:
 _SECONDS_TO_END = 600.0
 WORKERS = "fork"
 """How `DataLoader` starts its workers. torch's default on Linux; a forked worker can share its parent's pages."""
+
+
+class OpensStore(Protocol):
+    """Opens the store that a loader reads, in the process that measures."""
+
+    def open(self) -> FrameStore:
+        """Open it."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +97,7 @@ class Lookahead:
 class LoaderSource:
     """`FrameLoader` over a cache or over the videos."""
 
-    store: CachedFrames | LiveFrames
+    store: OpensStore
     sampling: SamplingSpec
     batch_size: int
     augmented: bool = False

@@ -5,7 +5,7 @@ from typing import Literal
 
 from frame_cache_tools.bench.measure.slices import ImageSource, SliceRule
 
-Group = Literal["usual loader", "LeRobot", "live", "cached", "other loaders", "GPU", "limits"]
+Group = Literal["usual loader", "LeRobot", "live", "cached", "object store", "other loaders", "GPU", "limits"]
 
 MOST, MORE, LESS = 0, 1, 2
 """Priorities where time is short: `MOST` for what every comparison needs."""

@@ -10,6 +10,7 @@ _COLORS = {
     "usual loader": "#D55E00",
     "LeRobot": "#D55E00",
     "live": "#E69F00",
+    "object store": "#CC79A7",
     "other loaders": "#999999",
     "cached": "#0072B2",
     "GPU": "#009E73",

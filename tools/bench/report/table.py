@@ -9,7 +9,7 @@ from frame_cache_tools.bench.report.report import BenchReport, BenchRow, TimeUse
 
 from frame_store.shared import counted
 
-GROUPS = ("usual loader", "LeRobot", "live", "cached", "other loaders", "GPU", "limits")
+GROUPS = ("usual loader", "LeRobot", "live", "object store", "cached", "other loaders", "GPU", "limits")
 
 
 def report_text(report: BenchReport) -> str:

@@ -64,6 +64,29 @@ def test_an_index_whose_download_stopped_is_downloaded_again(client, put, here, 
     assert not list(here.rglob("*.part"))
 
 
+def test_an_error_does_not_wait_for_parts_that_hang(client, put, here, monkeypatch):
+    put("wds-raw")
+    monkeypatch.setattr(mirror, "_PART_BYTES", 100)
+    get_range, hangs, goes_on = client.get_range, threading.Event(), threading.Event()
+
+    def stops_or_hangs(self, key, start, num_bytes, **options):
+        if start == 0:
+            hangs.wait(60)
+            raise ObjectStoreError("stopped")
+        hangs.set()
+        goes_on.wait(60)
+        return get_range(self, key, start, num_bytes)
+
+    monkeypatch.setattr(client, "get_range", stops_or_hangs)
+    with pytest.raises(ObjectStoreError, match="stopped"):
+        open_store(URL, folder=here)
+    assert not list(here.rglob("index*"))
+    monkeypatch.setattr(client, "get_range", get_range)
+    store = open_store(URL, folder=here)
+    goes_on.set()  # the late part is written to the file that was removed
+    assert len(store.read_frames([0, 9])) == 2
+
+
 def test_the_part_of_a_process_that_died_is_removed(client, put, here):
     put("wds-raw")
     open_store(URL, folder=here)

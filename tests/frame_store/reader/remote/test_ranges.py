@@ -11,7 +11,7 @@ from frame_store.reader.places import Place
 from frame_store.reader.remote import ranges, shards
 from frame_store.reader.remote.announced import AnnouncedRanges
 from frame_store.reader.remote.ranges import FrameRange, ranges_of
-from frame_store.reader.remote.request_threads import RequestThreads
+from frame_store.remote import RequestThreads
 
 URL = "s3://bkt/cache"
 

@@ -6,7 +6,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -35,9 +35,7 @@ class RequestThreads:
     def __init__(self, max_threads: int) -> None:
         """Starts no thread yet."""
         self._work = _Work(max_threads)
-        self._at_exit = partial(_end_before_exit, weakref.ref(self._work), os.getpid())
-        atexit.register(self._at_exit)
-        self._finalizer = weakref.finalize(self, _end, self._work, self._at_exit)
+        self._finalizer = weakref.finalize(self, self._work.close, also_urgent=False)
         self._finalizer.atexit = False
 
     def submit(self, requests: Sequence[Request], *, urgent: bool) -> None:
@@ -60,6 +58,8 @@ class _Work:
         self.num_threads = 0
         self._num_idle = 0
         self._is_closed = False
+        self._at_exit = partial(_end_before_exit, weakref.ref(self), os.getpid())
+        atexit.register(self._at_exit)
 
     def submit(self, requests: Sequence[Request], *, urgent: bool) -> None:
         with self._lock:
@@ -79,13 +79,18 @@ class _Work:
             for queue in queues:
                 queue.clear()
             self._lock.notify_all()
+            is_ended = not self.num_threads
         for request in cancelled:
             request.cancel()
+        if is_ended:
+            atexit.unregister(self._at_exit)
 
     def _run(self) -> None:
         while (request := self._next()) is not None:
             request.make()
             del request  # it holds what was read
+        if self._is_closed and not self.num_threads:
+            atexit.unregister(self._at_exit)
 
     def _next(self) -> Request | None:
         with self._lock:
@@ -102,11 +107,6 @@ class _Work:
                         continue
                 self.num_threads -= 1
                 return None
-
-
-def _end(work: _Work, at_exit: Callable[[], None]) -> None:
-    atexit.unregister(at_exit)
-    work.close(also_urgent=False)
 
 
 def _end_before_exit(reference: "weakref.ref[_Work]", pid: int) -> None:
