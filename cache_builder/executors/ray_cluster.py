@@ -36,7 +36,8 @@ class RayCluster:
 
     def __init__(self, ray: Any, *, leaves: bool, is_own: bool) -> None:  # noqa: ANN401 - the module
         self._ray = ray
-        self._leaves = leaves
+        self.leaves = leaves
+        """False where the caller of the build had joined it before."""
         self.is_own = is_own
         self._seen_at = 0.0
         self._resources: dict[str, float] = {}
@@ -57,7 +58,7 @@ class RayCluster:
                 )
             tell("uses the Ray cluster that this process has joined")
             return cls(ray, leaves=False, is_own=False)
-        found, whence = (address, "the given address") if address is not None else _address_found()
+        found, whence = (address, "at the given address") if address is not None else _address_found()
         is_own = found is None or found == OWN_CLUSTER
         if is_own:
             tell("starts a Ray cluster of its own on this machine, which takes some 10 seconds")
@@ -69,7 +70,7 @@ class RayCluster:
             }
         else:
             assert found is not None
-            tell(f"joins the Ray cluster of {whence}; {{--executor ray:local}} would start one of its own")
+            tell(f"joins the Ray cluster {whence}; `ray:local` would start one of its own")
             _require_answer(found, whence)
             options = {"address": found}
         _init(ray, options, what="start" if is_own else "be joined")
@@ -77,7 +78,7 @@ class RayCluster:
 
     def leave(self) -> None:
         """Disconnect; a cluster that was started here ends."""
-        if self._leaves and self._ray.is_initialized():
+        if self.leaves and self._ray.is_initialized():
             with _signals_kept():
                 self._ray.shutdown()
 
@@ -125,12 +126,12 @@ def _address_found() -> tuple[str | None, str]:
     """The address of a cluster that is there already, and where it stands; None if there is none."""
     given = os.environ.get(_ADDRESS_VARIABLE)
     if given and given != "auto":
-        return given, _ADDRESS_VARIABLE
+        return given, f"at {_ADDRESS_VARIABLE}"
     file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
     with suppress(OSError, UnicodeDecodeError):
         address = file.read_text().strip()
         if address and _answers(address):
-            return address, "`ray start` on this machine"
+            return address, "of `ray start` on this machine"
     if given:
         raise MachineError(f"{_ADDRESS_VARIABLE} is auto, and no Ray cluster runs on this machine")
     return None, ""
@@ -140,7 +141,7 @@ def _require_answer(address: str, whence: str) -> None:
     """Ray itself tries for hours, and prints addresses meanwhile."""
     if not _answers(address):
         raise MachineError(
-            f"no Ray cluster answers at the address of {whence}; start it (`ray start`), or give another one"
+            f"no Ray cluster answers {whence}; start it (`ray start`), or give another address"
         )
 
 

@@ -196,7 +196,10 @@ class RayExecutor(Executor[Job, Result]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Cancel what runs, and wait until it has ended: nothing of it may write into a build that resumes."""
+        """End what runs. Leaving a cluster ends this process's tasks there, with the processes that run them.
+
+        `ray.cancel(force=True)` is not used: where a task ends at that moment, Ray 2.60 aborts this process.
+        """
         if self._cluster is None:
             return
         cluster, self._cluster = self._cluster, None
@@ -204,9 +207,9 @@ class RayExecutor(Executor[Job, Result]):
         self._running.clear()
         self._ended.clear()
         try:
-            if tasks and self._ray.is_initialized():
+            if tasks and not cluster.leaves and self._ray.is_initialized():
                 for task in tasks:
-                    self._ray.cancel(task, force=True)
+                    self._ray.cancel(task, force=False)
                 self._ray.wait(tasks, num_returns=len(tasks), timeout=_SECONDS_TO_CANCEL)
         except self._ray.exceptions.RayError:
             pass  # the cluster is gone, and its tasks with it

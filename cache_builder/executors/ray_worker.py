@@ -87,15 +87,22 @@ class _Kept:
             return self._run(pool, node, pickle.loads(job))
         except MachineError:
             return Answer(kind="lost", node=node, value="no worker process can start on its node")
+        except KeyboardInterrupt:  # Ray cancels the task
+            self._end_pool()
+            raise
 
     def _pool_for_devices(self, devices: str | None) -> WorkerPool[Any, Any]:
         """The pool. Its process sees the GPUs that Ray gave to this process when it started: others need another."""
         if self._pool is not None and devices != self._devices:
-            self._pool.__exit__(None, None, None)
-            self._pool = None
+            self._end_pool()
         if self._pool is None:
             self._pool, self._devices = WorkerPool(num_workers=1), devices
         return self._pool
+
+    def _end_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.__exit__(None, None, None)
+            self._pool = None
 
     def _check(self, pool: WorkerPool[Any, Any], check: bytes) -> Sequence[str]:
         pool.submit(pickle.loads(check))

@@ -1,10 +1,11 @@
 """What a Ray cluster costs over the local pool, with the same number of workers.
 
-    python -m tests.campaigns.executors.bench_overhead [--videos 200] [--frames 120] [--rounds 5] [--workers 2] [--scratch DIR]
+    python -m tests.campaigns.executors.bench_overhead [--videos 200] [--frames 120] [--rounds 5] [--workers 2]
+        [--scratch DIR]
 
 Each round builds a cache of the same videos with both, in turn, in one process. The time is from the first job that is
-submitted to the last outcome; the start of the cluster is told apart, and so is the start of the local processes, as the
-pool and the cluster are warm from a few jobs of another kind. Prints each round, the medians and their ratio.
+submitted to the last outcome. The start of the cluster and of the local processes is told apart: both are warm from a
+few jobs of another kind. Prints each round, the medians and their ratio.
 """
 
 import argparse
