@@ -1,6 +1,6 @@
 """A camera's frames under the ids of another camera of the same videos."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self, cast
 
 import numpy as np
@@ -13,6 +13,8 @@ from frame_store.names import PixelDtype
 from frame_store.protocol import (
     DecodesInGroups,
     DecodesOnDevice,
+    Feed,
+    FetchesShards,
     FrameIds,
     FrameRows,
     Frames,
@@ -186,6 +188,12 @@ class AlignedStore(FrameSequence):
     def prefetch(self, frame_ids: FrameIds) -> bool:
         """See `PrefetchingStore`; False where `store` does not prefetch."""
         return isinstance(self._store, PrefetchingStore) and self._store.prefetch(self.own_ids(frame_ids))
+
+    def feed(self, upcoming: Iterator[npt.NDArray[np.int64]], *, num_in_flight: int) -> Feed | None:
+        """See `FetchesShards`; None where `store` fetches no shards."""
+        if not isinstance(self._store, FetchesShards):
+            return None
+        return self._store.feed(map(self.own_ids, upcoming), num_in_flight=num_in_flight)
 
     def close(self) -> None:
         """Release the files of both stores."""

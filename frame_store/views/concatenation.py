@@ -15,6 +15,7 @@ from frame_store.frame_sequence import FrameSequence
 from frame_store.names import PIXEL_DTYPE, PixelDtype
 from frame_store.protocol import (
     DecodesInGroups,
+    Feed,
     FrameIds,
     FrameRows,
     Frames,
@@ -30,6 +31,7 @@ from frame_store.shared import counted, counted_in_groups
 from frame_store.source_order import Int64s, SourceOrder, joined_order, starts_of
 from frame_store.video_table import VideoTable
 from frame_store.views.content import digest_of_orders, order_of_parts
+from frame_store.views.part_feeds import PartFeeds
 from frame_store.views.view import checked_video_id
 
 
@@ -225,6 +227,11 @@ class Concatenation(FrameSequence):
             if isinstance(part, PrefetchingStore):
                 was_missing |= part.prefetch(own)
         return was_missing
+
+    def feed(self, upcoming: Iterator[npt.NDArray[np.int64]], *, num_in_flight: int) -> Feed | None:
+        """See `FetchesShards`; None where no part fetches shards."""
+        feeds = PartFeeds(self._parts, self._first_ids, upcoming, num_in_flight=num_in_flight)
+        return feeds or None
 
     def close(self) -> None:
         """Close the parts."""

@@ -22,7 +22,8 @@ from loader.gpu import CudaStreams, Device, DeviceStreams, chosen_device
 from loader.sampling import BatchOptions, Iteration, LoaderState, Place, takes_options
 from loader.store_argument import StoreOrPath, opened_store
 from loader.torch_loader.dataset import BatchIds, frame_batch_collate
-from loader.windows import WindowedEpochs, Windows, plan_windows
+from loader.torch_loader.worker_feeds import WorkerFeeds
+from loader.windows import WindowedEpochs, plan_windows
 
 StartMethod: TypeAlias = str | BaseContext
 """`fork`, `spawn` or `forkserver`, or a context of `multiprocessing.get_context`."""
@@ -196,7 +197,7 @@ class WorkerLoader(Generic[Batch]):
         self._sources = sources
         self._batches: DataLoader[FrameBatch | CameraBatch] = DataLoader(
             _BatchDataset(
-                epochs.windows,
+                epochs,
                 sources.without_augment() if self._device.type == "cuda" else sources,
                 columns=self._columns,
             ),
@@ -284,8 +285,8 @@ class WorkerLoader(Generic[Batch]):
                     return  # the workers read for another iteration
 
 
-class _PlannedBatches(Sampler[tuple[int, BatchIds]]):
-    """The work of the workers: the batches of an epoch from a place on, with the epoch. The loader sets the place."""
+class _PlannedBatches(Sampler[tuple[Place, int, BatchIds]]):
+    """The work of the workers: the batches of an epoch from a place on, numbered. The loader sets the place."""
 
     def __init__(self, epochs: WindowedEpochs) -> None:
         self._epochs = epochs
@@ -294,22 +295,26 @@ class _PlannedBatches(Sampler[tuple[int, BatchIds]]):
     def __len__(self) -> int:
         return len(self._epochs.plan)
 
-    def __iter__(self) -> Iterator[tuple[int, BatchIds]]:
-        epoch, first_position = self.began
-        for frame_ids in self._epochs.frame_ids(epoch, first_position=first_position):
-            yield epoch, frame_ids.tolist()
+    def __iter__(self) -> Iterator[tuple[Place, int, BatchIds]]:
+        began = self.began
+        for step, frame_ids in enumerate(self._epochs.frame_ids(began.epoch, first_position=began.position)):
+            yield began, step, frame_ids.tolist()
 
 
 class _BatchDataset(Dataset[FrameBatch | CameraBatch]):
     """Reads and augments the batches of `_PlannedBatches`."""
 
-    def __init__(self, windows: Windows, sources: FrameSources, *, columns: Columns) -> None:
-        self._windows = windows
-        self._reader = CpuReader(windows.store, sources=sources, columns=columns)
+    def __init__(self, epochs: WindowedEpochs, sources: FrameSources, *, columns: Columns) -> None:
+        self._windows = epochs.windows
+        self._reader = CpuReader(self._windows.store, sources=sources, columns=columns)
+        is_remote = any(frames_ahead(source.store) for source in sources.sources)
+        self._feeds = WorkerFeeds(epochs, sources) if is_remote else None
 
-    def __getitems__(self, planned: tuple[int, BatchIds]) -> FrameBatch | CameraBatch:
-        epoch, frame_ids = planned
-        return self._reader.read(self._windows.request(frame_ids), epoch=epoch).batch
+    def __getitems__(self, planned: tuple[Place, int, BatchIds]) -> FrameBatch | CameraBatch:
+        began, step, frame_ids = planned
+        if self._feeds is not None:
+            self._feeds.announce(began, step)
+        return self._reader.read(self._windows.request(frame_ids), epoch=began.epoch).batch
 
 
 def uploaded(

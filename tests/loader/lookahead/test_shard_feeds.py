@@ -4,7 +4,9 @@ import multiprocessing
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,10 @@ import pytest
 
 import frame_store
 from loader import FrameLoader
+from loader.batches import frame_sources
+from loader.sampling import Place
+from loader.torch_loader import worker_feeds
+from loader.windows import plan_windows
 from tests.support.bounded_folder import bytes_at_one_moment, read_with_feed
 from tests.support.commands import SMALL, run
 from tests.support.object_stores import upload
@@ -96,3 +102,60 @@ def test_two_processes_share_a_folder(cache, url, tmp_path):
         assert [results.get(timeout=100) for results in queues] == expected
         for process in processes:
             process.join()
+
+
+def test_concatenated_caches_are_fed(cache, url, tmp_path):
+    options = {"batch_size": 16, **SAMPLINGS["block"]}
+    local, remote = (
+        frame_store.open_store(cache),
+        frame_store.open_store(url, folder=tmp_path, folder_bytes=third_of(cache)),
+    )
+    expected = batches_of(FrameLoader(frame_store.concat([local, local]), **options), epochs=1)
+    assert batches_of(FrameLoader(frame_store.concat([local, remote]), **options), epochs=1) == expected
+    assert bytes_at_one_moment(tmp_path / "shards") > 0.5 * third_of(cache)
+
+
+class NotedStore(frame_store.CacheStore):
+    """A cache that only notes what is to come."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.fed: list[Iterator[Any]] = []
+        self.num_advanced, self.is_closed = 0, False
+
+    def feed(self, upcoming: Iterator[Any], *, num_in_flight: int) -> SimpleNamespace:
+        self.fed.append(upcoming)
+        return SimpleNamespace(advance=self.note_advance, close=self.note_close)
+
+    def note_advance(self) -> None:
+        self.num_advanced += 1
+
+    def note_close(self) -> None:
+        self.is_closed = True
+
+
+def test_a_worker_is_told_of_its_own_batches_alone(cache, monkeypatch):
+    store = NotedStore(cache)
+    epochs = plan_windows("test", store, {"batch_size": 32, "sampling": "permutation"})
+    monkeypatch.setattr(worker_feeds, "get_worker_info", lambda: SimpleNamespace(num_workers=3))
+    feeds = worker_feeds.WorkerFeeds(epochs, frame_sources(store))
+    batches = [[ids.tolist() for ids in epochs.frame_ids(epoch)] for epoch in range(2)]
+    for step in range(1, 20, 3):
+        feeds.announce(Place(0, 0), step)
+    feeds.announce(Place(1, 0), 1)
+    assert len(store.fed) == 1, "the next epoch was expected"
+    assert store.num_advanced == 8
+    coming = [ids.tolist() for ids in islice(store.fed[0], 14)]
+    assert coming == [*batches[0][1::3], *batches[1][1::3]]
+    feeds.announce(Place(1, 0), 7)
+    assert len(store.fed) == 2
+    assert next(store.fed[1]).tolist() == batches[1][7]
+
+
+def test_a_loader_tells_of_the_batches_of_the_next_epoch_too(cache):
+    store = NotedStore(cache)
+    loader = FrameLoader(store, batch_size=32, read_ahead=1, num_threads=1, sampling="permutation")
+    first = [batch.frame_ids.tolist() for batch in loader]
+    assert (store.num_advanced, store.is_closed) == (20, True)
+    second = [batch.frame_ids.tolist() for batch in loader]
+    assert [ids.tolist() for ids in islice(store.fed[0], 40)] == [*first, *second]

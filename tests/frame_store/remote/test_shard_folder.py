@@ -1,0 +1,213 @@
+"""Downloads ahead of the reads: in parts, once, and never in the way of a read that can be served otherwise."""
+
+import errno
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from frame_store.errors import ObjectStoreError
+from frame_store.remote import BoundedFolder, FolderWarning, ObjectClient, RemoteUrl, ShardFolder, ShardObject
+from frame_store.remote.shards.parts import PartDownloads
+
+SHARD_BYTES, FRAMES = 100_000, 50
+
+
+class Store(ObjectClient):
+    """Objects whose bytes are made up; requests may be held back, or fail."""
+
+    def __init__(self) -> None:
+        super().__init__(RemoteUrl.of("s3://bucket/cache"))
+        self.asked: Counter[str] = Counter()
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        self.missing: set[str] = set()
+
+    def get_range(self, key: str, start: int, num_bytes: int, *, e_tag: str | None = None) -> memoryview:
+        self.asked[key] += 1
+        assert self.may_answer.wait(10)
+        if key in self.missing:
+            raise ObjectStoreError(f"{key}: gave up after 3 attempts")
+        return memoryview(content_of(key))[start : start + num_bytes]
+
+
+def content_of(key: str, num_bytes: int = SHARD_BYTES) -> bytes:
+    return np.random.default_rng(int(key)).bytes(num_bytes)
+
+
+def shard_folder(path: Path, store: Store, *, capacity: float, num_shards: int = 10) -> ShardFolder:
+    shards = [ShardObject(key=str(n), name=f"s/{n}", num_bytes=SHARD_BYTES) for n in range(num_shards)]
+    folder = BoundedFolder(path, max_bytes=int(capacity * SHARD_BYTES))
+    return ShardFolder(store, folder, shards, num_frames=np.full(num_shards, FRAMES))
+
+
+def batches_of(*shards: int) -> Iterator[Any]:
+    """Each batch has all frames of a shard."""
+    return iter([np.arange(shard * FRAMES, (shard + 1) * FRAMES) for shard in shards])
+
+
+def is_here(folder: ShardFolder, shard: int) -> bool:
+    held = folder.held(shard)
+    if held is None:
+        return False
+    with held:
+        assert held.path.read_bytes() == content_of(str(shard))
+    return True
+
+
+def eventually(holds: Any) -> None:
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_an_object_comes_in_parts(tmp_path):
+    store, path = Store(), tmp_path / "7"
+    path.touch()
+    PartDownloads(part_bytes=30_000, at_once=3).fetch(store, "7", SHARD_BYTES, path)
+    assert path.read_bytes() == content_of("7")
+    assert store.asked == {"7": 4}
+
+
+def test_reads_wait_for_what_is_on_its_way(tmp_path):
+    store = Store()
+    store.may_answer.clear()
+    folder = shard_folder(tmp_path, store, capacity=5)
+    feed = folder.feed(batches_of(3, 1, 4), num_in_flight=1)
+    feed.advance()
+    assert len(folder.not_expected(np.arange(3 * FRAMES, 4 * FRAMES))) == 0
+    assert folder.not_expected(np.array([3 * FRAMES, 7 * FRAMES])).tolist() == [7 * FRAMES]
+    assert folder.held(7) is None, "no batch wants it"
+    threading.Timer(0.1, store.may_answer.set).start()
+    assert is_here(folder, 3)
+    for shard in (1, 4):
+        feed.advance()
+        assert is_here(folder, shard)
+    feed.close()
+    assert store.asked == {"3": 1, "1": 1, "4": 1}, "each once"
+
+
+def test_shards_pass_and_the_next_epochs_shards_come_without_a_gap(tmp_path):
+    store = Store()
+    folder = shard_folder(tmp_path, store, capacity=4)
+    order = [*range(10), *range(9, -1, -1)]
+    feed = folder.feed(batches_of(*order), num_in_flight=1)
+    for shard in order:
+        feed.advance()
+        assert is_here(folder, shard)
+        assert folder.folder.num_bytes_used <= 4 * SHARD_BYTES
+    feed.close()
+    assert 10 <= store.asked.total() <= 18, "some stay"
+
+
+def test_a_failed_download_is_left_to_the_read(tmp_path):
+    store = Store()
+    store.missing.add("1")
+    folder = shard_folder(tmp_path, store, capacity=5)
+    feed = folder.feed(batches_of(1, 2, 1), num_in_flight=1)
+    feed.advance()
+    assert folder.held(1) is None, "the read asks by ranges, and raises what they raise"
+    feed.advance()
+    assert is_here(folder, 2)
+    store.missing.clear()
+    feed.advance()
+    feed.close()
+    assert [path.name for path in (tmp_path / "s").iterdir()] == ["2"]
+
+
+def test_a_full_disk_is_said_once(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    folder = shard_folder(tmp_path, Store(), capacity=5)
+
+    def read() -> None:
+        feed = folder.feed(batches_of(1, 2), num_in_flight=1)
+        for shard in (1, 2):
+            feed.advance()
+            assert folder.held(shard) is None
+        feed.close()
+        feed.join(5)
+
+    with pytest.warns(FolderWarning, match="no room on the disk for its 100000 bytes") as warned:
+        read()
+    assert len(warned) == 1
+    assert folder.folder.num_bytes_used == 0
+
+
+def test_reads_never_wait_for_room(tmp_path):
+    """The room may only come when the reads are done."""
+    store = Store()
+    folder = shard_folder(tmp_path, store, capacity=2)
+    feed = folder.feed(batches_of(0, 1, 2, 3), num_in_flight=4)
+    found = []
+    for shard in range(4):
+        feed.advance()
+        found.append(is_here(folder, shard))
+    assert found == [True, True, False, False]
+    feed.close()
+
+
+def test_a_folder_too_small_for_a_batch_is_said_once(tmp_path):
+    folder = shard_folder(tmp_path, Store(), capacity=2)
+    ids = np.concatenate([np.arange(10) + shard * FRAMES for shard in (1, 4, 8)])
+
+    def read() -> None:
+        feed = folder.feed(iter([ids] * 20), num_in_flight=1)
+        for _ in range(20):
+            feed.advance()
+        feed.close()
+
+    with pytest.warns(
+        FolderWarning, match="shards of 300000 bytes, and the folder may have 200000"
+    ) as warned:
+        read()
+    assert len(warned) == 1
+
+
+def test_wrong_bytes_are_read_by_ranges_and_downloaded_again_later(tmp_path):
+    store = Store()
+    folder = shard_folder(tmp_path, store, capacity=5)
+    feed = folder.feed(batches_of(1, 2, 2, 2, 1), num_in_flight=1)
+    feed.advance()
+    assert is_here(folder, 1)
+    folder.condemn(1)
+    assert folder.held(1) is None
+    feed.close()
+    again = folder.feed(batches_of(1), num_in_flight=1)
+    again.advance()
+    assert is_here(folder, 1)
+    again.close()
+    assert store.asked["1"] == 2
+
+
+def test_what_another_process_removed_comes_again(tmp_path, monkeypatch):
+    # As beyond the number of files that a feed holds.
+    monkeypatch.setattr("frame_store.remote.shards.feed.descriptor_share", lambda *, at_most: 0)
+    folder = shard_folder(tmp_path, Store(), capacity=5)
+    feed = folder.feed(batches_of(*range(5), 0), num_in_flight=1)
+    feed.advance()
+    assert is_here(folder, 0)
+    eventually(lambda: not feed._busy)
+    assert folder.folder.remove("s/0")
+    assert is_here(folder, 0)
+    feed.close()
+
+
+def test_a_closed_feed_leaves_nothing_held(tmp_path):
+    folder = shard_folder(tmp_path, Store(), capacity=5)
+    feed = folder.feed(batches_of(1, 2), num_in_flight=1)
+    feed.advance()
+    assert is_here(folder, 1)
+    feed.close()
+    feed.join(5)
+    assert not any(thread.is_alive() for thread in feed._threads)
+    assert folder.folder.remove("s/1")
+    assert folder._feeds == []
