@@ -5,9 +5,11 @@ import os
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Final, TypeVar
 
+from frame_store.errors import ObjectStoreError
 from frame_store.remote.failures import Passing, classified, forget_context
 from frame_store.shared import counted
 
@@ -46,17 +48,16 @@ class RetryPolicy:
         """The policy of this process: FRAME_CACHE_RETRY_SECONDS is its `max_seconds`.
 
         Raises:
-            ValueError: the variable has no number of seconds.
+            ObjectStoreError: the variable has no number of seconds.
         """
         text = os.environ.get(RETRY_SECONDS_VARIABLE, "").strip()
         if not text:
             return cls()
-        try:
+        with suppress(ValueError):
             return cls(max_seconds=float(text))
-        except ValueError:
-            raise ValueError(
-                f"{RETRY_SECONDS_VARIABLE} must be a number of seconds from 0 on, not {text!r}"
-            ) from None
+        raise ObjectStoreError(
+            f"{RETRY_SECONDS_VARIABLE} must be a number of seconds from 0 on, not {text!r}"
+        )
 
     def wait_seconds(self, attempt: int, *, is_slow_down: bool = False) -> float:
         """How long to wait after attempt number `attempt`, from 1 on. A store that asks for it is given more time."""

@@ -40,7 +40,7 @@ from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 RUN = ("README.md", "docs/GUIDE.md")
 DOCUMENTS = (
     *("README.md", "EXERCISE.md", "CONTRIBUTING.md", "CHANGELOG.md"),
-    *(f"docs/{name}.md" for name in ("ARCHITECTURE", "GUIDE", "MEASURED", "MISTAKES", "SAMPLING_GUIDE")),
+    *(f"docs/{name}.md" for name in ("ARCHITECTURE", "GUIDE", "MEASURED", "MISTAKES", "SAMPLING_GUIDE", "STORES")),
 )
 SPECIFICATIONS = tuple(
     path.relative_to(ROOT).as_posix()
@@ -170,7 +170,7 @@ def test_flags_of_our_commands_in_the_text_exist(document):
 
 def test_the_guide_names_every_option_of_every_command():
     text = text_of("docs/GUIDE.md")
-    for name in ("cache-build", "cache-info", "cache-verify"):
+    for name in ("cache-build", "cache-fetch", "cache-info", "cache-verify"):
         for option in OUR_COMMANDS[name].params:
             if isinstance(option, click.Option) and option.name != "version":
                 assert option.opts[0] in text, f"{name} {option.opts[0]}"

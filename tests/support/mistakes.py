@@ -183,6 +183,16 @@ _COMMANDS = (
         says=["clips", "give the cache beside it: clips.cache"],
     ),
     Mistake(
+        title="A signed URL",
+        typed="cache-fetch 'https://store.example/clips.cache?X-Amz-Signature=abc' copy.cache",
+        says=["a signature is for one object", "credentials in the environment"],
+    ),
+    Mistake(
+        title="A cache at a URL that is to be compacted",
+        typed="cache-compact s3://bucket/clips.cache",
+        says=["s3://bucket/clips.cache is a URL", "cache-fetch URL DIR"],
+    ),
+    Mistake(
         title="Windows longer than every video",
         typed="cache-bias clips.cache --clip-frames 400",
         says=["longer than every video", "frames"],

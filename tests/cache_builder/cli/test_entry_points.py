@@ -58,6 +58,7 @@ def test_ctrl_c_while_it_imports_says_nothing(tmp_path, module, command):
         ("cache_builder.cli.entry_points", "cache_info", "--against"),
         ("cache_builder.cli.entry_points", "cache_verify", "--repair"),
         ("cache_builder.cli.entry_points", "cache_compact", "--remove-superseded"),
+        ("cache_builder.cli.entry_points", "cache_fetch", "--jobs"),
         ("frame_cache_tools.commands", "cache_bias", "--max-chi2"),
         ("frame_cache_tools.commands", "cache_bench", "--quick"),
     ],

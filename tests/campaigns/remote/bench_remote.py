@@ -10,8 +10,10 @@ fetch-*: frames a second that arrive as encoded bytes and are not decoded. Ours 
 nothing, and the CRC of each payload is compared: `block` of 4 shards out of a folder of a third of the data, and
 `permutation` by ranges, without a folder. The others give lengths of byte strings, and keep all they download.
 fetch-bare is obstore alone, which downloads the shards, see `bare_fetch`.
-train-*: the same with JPEGs decoded by simplejpeg. train-local is the cache on the local disk, while another process
-takes as many bytes a second from the server as train-block needs.
+train-*: the same with JPEGs decoded by simplejpeg, the first 16,000 frames of an epoch. train-local is the cache on the
+local disk, while another process takes as many bytes a second from the server as train-block needs.
+
+"then" is the rate behind the first batch. "CPU us" is of our process, or of theirs with its workers, for a frame.
 
 PYTHON is the interpreter of an environment with the others, see `peers`; without it they are left out.
 """
@@ -36,8 +38,8 @@ BARE = [sys.executable, "-m", "tests.campaigns.remote.bare_fetch"]
 OURS = [sys.executable, "-m", "tests.campaigns.remote.ours"]
 LIMIT_SECONDS = 100
 NUM_FRAMES, NUM_FRAMES_QUICK = 48_000, 16_000
-FRAMES_OF_TRAINING = 24_000
-FRAMES_OF_RANGES = 12_000
+FRAMES_OF_TRAINING = 16_000
+FRAMES_OF_RANGES = 8_000
 
 PEER_SETTINGS = {
     "mds": ["--workers", "4", "--predownload", "8192"],
@@ -79,6 +81,7 @@ class Bench:
         if what in PEER_SETTINGS:
             command = [self.options.peers, str(PEERS_SCRIPT), "read", what, "--bucket", BUCKET]
             command += ["--local", str(self.options.work / "local"), *PEER_SETTINGS[what], *decode]
+            command += self._frames(FRAMES_OF_TRAINING) if decode else []
         elif what == "bare":
             command = [
                 *BARE,
@@ -107,6 +110,9 @@ class Bench:
                 command += ["--folder", str(folder), "--folder-bytes", str(self.folder_bytes)]
                 command += self._frames(FRAMES_OF_TRAINING) if decode else []
         found = self._beside_null_client(command) if what == "local" else self.measured(command)
+        if found.get("failed") and what in PEER_SETTINGS:  # MosaicML fails now and then
+            self.found.setdefault(case, []).append(found)
+            found = self.measured(command)
         self.found.setdefault(case, []).append(found)
 
     def _frames(self, number: int) -> list[str]:
@@ -155,10 +161,19 @@ class Bench:
         return found
 
     def rates(self, case: str) -> list[float]:
-        return [each["frames"] / each["seconds"] for each in self.found[case]]
+        """Frames a second of the runs that did not fail; 0 where all have."""
+        return [each["frames"] / each["seconds"] for each in self.found[case] if not each.get("failed")] or [
+            0.0
+        ]
 
     def rate(self, case: str) -> float:
         return statistics.median(self.rates(case))
+
+    def rate_behind_first(self, case: str) -> float:
+        """Median of the frames a second that followed the first batch."""
+        whole = [each for each in self.found[case] if not each.get("failed")]
+        rates = [each["frames"] / max(each["seconds"] - each["first"], 1e-9) for each in whole]
+        return statistics.median(rates) if rates else 0.0
 
     def table(self, latency: float, connection_rate: float) -> None:
         print(
@@ -168,18 +183,20 @@ class Bench:
             f"folder_bytes {self.folder_bytes / 1e6:.1f} MB of {self.cache_bytes / 1e6:.0f} MB"
         )
         print(
-            f"{'':18} {'frames/s':>9} {'from':>8} {'to':>8} {'first batch':>12} {'CPU us':>7} {'folder MB':>10}"
+            f"{'':18} {'frames/s':>9} {'from':>8} {'to':>8} {'first batch':>12} {'then':>9} {'CPU us':>7} {'folder MB':>10}"
         )
         for case, found in self.found.items():
             rates = self.rates(case)
+            whole = [each for each in found if not each.get("failed")] or [{"frames": 1.0}]
 
-            def median(key: str, found: list[dict[str, float]] = found) -> float:
-                return statistics.median(each.get(key, 0.0) for each in found)
+            def median(key: str, whole: list[dict[str, float]] = whole) -> float:
+                return statistics.median(each.get(key, 0.0) for each in whole)
 
             frames = max(median("frames"), 1)
-            failed = sum("failed" in each for each in found)
+            failed = len(found) - len([each for each in found if not each.get("failed")])
             print(
                 f"{case:18} {self.rate(case):9,.0f} {min(rates):8,.0f} {max(rates):8,.0f} {median('first'):10.2f} s "
+                f"{self.rate_behind_first(case):9,.0f} "
                 f"{median('cpu') / frames * 1e6:7.0f} {max(each.get('folder', 0) for each in found) / 1e6:10.1f}"
                 + (f"   {failed} of {len(found)} failed" if failed else "")
             )
@@ -217,6 +234,19 @@ class Bench:
                 f"the folder had at most {max(folders) / 1e6:.1f} MB: {over} {self.folder_bytes / 1e6:.1f} MB"
             )
         return lines
+
+
+def run_rounds(bench: Bench, cases: list[str], num_rounds: int) -> None:
+    """Measure all cases once a round, from another case on in each."""
+    for number in range(num_rounds):
+        first = number % len(cases)
+        for done, case in enumerate([*cases[first:], *cases[:first]]):
+            if sys.stderr.isatty():
+                text = f"round {number + 1}: {done + 1} of {len(cases)}, {case:20}"
+                print(f"\r{text}", end="", file=sys.stderr)
+            bench.run(case)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
 
 
 def _verdict(what: str, found: float, limit: float) -> str:
@@ -265,20 +295,11 @@ def main() -> None:
         if "fetch-permutation" in cases:  # mirrors the index
             once = ["--folder", str(options.work / "mirror"), "--sampling", "permutation", "--frames", "1"]
             bench.measured([*OURS, f"s3://{BUCKET}/{CACHE}", *once])
-        for number in range(options.rounds):
-            first = number % len(cases)
-            order = [*cases[first:], *cases[:first]] if number else list(cases)
-            for done, case in enumerate(order):
-                if sys.stderr.isatty():
-                    print(
-                        f"\rround {number + 1}: {done + 1} of {len(order)}, {case:20}",
-                        end="",
-                        file=sys.stderr,
-                    )
-                bench.run(case)
-        if sys.stderr.isatty():
-            print("\r\033[K", end="", file=sys.stderr)
-        bench.table(latency, rate)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        try:
+            run_rounds(bench, cases, options.rounds)
+        finally:  # also what was measured before an interruption
+            bench.table(latency, rate)
     for name in ("folder", "local", "bare"):
         shutil.rmtree(options.work / name, ignore_errors=True)
 

@@ -352,22 +352,23 @@ def test_the_environment_sets_how_long_requests_are_tried(monkeypatch):
     for wrong in ("soon", "-1", "nan"):
         monkeypatch.setenv("FRAME_CACHE_RETRY_SECONDS", wrong)
         with pytest.raises(
-            ValueError, match=f"FRAME_CACHE_RETRY_SECONDS must be a number of seconds.*{wrong}"
+            ObjectStoreError, match=f"FRAME_CACHE_RETRY_SECONDS must be a number of seconds.*{wrong}"
         ):
             ObjectClient(url)
+    with pytest.raises(ValueError, match="stall_seconds must be a number of seconds from 0 on, not -1"):
+        RetryPolicy(stall_seconds=-1)
 
 
 def test_an_interrupt_shows_no_error_of_obstore(client_of):
     """It is told when the request is over, which fails then."""
-    for spoiled in (
-        Answer(stall_seconds=0.3),
-        Answer(stall_seconds=0.3, rest=refusal(404, "NoSuchKey").data),
-    ):
-        client, _ = client_of(lambda request, number, spoiled=spoiled: spoiled)
-        timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        assert type(error_of(lambda client=client: client.get_range("a", 0, 100))) is KeyboardInterrupt
-        timer.join()
+    for spoiled in (Answer(), refusal(404, "NoSuchKey")):
+
+        def script(request, number, spoiled=spoiled):
+            os.kill(os.getpid(), signal.SIGINT)
+            return spoiled
+
+        client, _ = client_of(script)
+        assert type(error_of(partial(client.get_range, "a", 0, 100))) is KeyboardInterrupt
 
 
 def test_a_large_answer_may_take_longer_than_a_small_one(client_of):

@@ -3,22 +3,35 @@
 import json
 
 import pytest
+from frame_cache_tools.bench import cli
+from frame_cache_tools.bench import run as bench_run
 from frame_cache_tools.bench.cli import EXIT_WRONG_COMMAND, main
 from frame_cache_tools.bench.measure import SliceRule
+from frame_cache_tools.bench.remote import cases
 from frame_cache_tools.bench.remote.sources import BareRanges, FrameRequest
 
 from frame_store.errors import ObjectStoreError
 from frame_store.remote import RemoteUrl
+from tests.support.caches.made_generations import write_variant
 from tests.support.commands import run
 from tests.support.object_stores import ACCESS_KEY, SECRET_KEY, upload
 
 
 def test_rows_of_a_url_are_shares_of_bare_requests_and_stand_beside_the_local_cache(
-    bias_caches, bucket_folder
+    tmp_path, bucket_folder, monkeypatch
 ):
-    cache = bias_caches["shuffled"]
+    cache = write_variant(tmp_path / "cache", "wds-jpeg-strided", (16, 10, 16, 14, 12))
     upload(cache, bucket_folder)
-    flags = ("--rounds", "1", "--seconds", "0.05", "--batch-size", "16", "--json")
+    # In this process: another one would import torch for every row.
+    monkeypatch.setattr(cli, "start_server", lambda: None)
+    monkeypatch.setattr(bench_run, "call_in_process", lambda function, *, seconds, temp_folder: function())
+    monkeypatch.setattr(
+        bench_run,
+        "measure_in_process",
+        lambda source, rule, *, seconds, temp_folder: source.measure(rule, lambda _: None),
+    )
+    monkeypatch.setattr(cases, "_WARM_SECONDS", 0.02)
+    flags = ("--rounds", "1", "--seconds", "0.05", "--batch-size", "4", "--json")
     result = run("--url", bucket_folder, "--cache", cache, *flags, command=main)
     assert result.exit_code == 0, result.stderr
     report = json.loads(result.stdout)
