@@ -29,6 +29,7 @@ NOT_FLAGS_OF_A_CACHE = {
     "content_order",
     "dry_run",
     "overwrite",
+    "scratch",
 } | OF_COLUMNS
 
 
@@ -44,7 +45,7 @@ def settings_built(monkeypatch):
     """What would be built, in the place of building it."""
     seen = []
 
-    def run_build(videos, out, config, options, *, overwrite, append, progress):
+    def run_build(videos, out, config, options, *, scratch, overwrite, append, progress):
         seen.append((videos, out, config, options, overwrite, progress))
 
     monkeypatch.setattr(api, "run_build", run_build)
@@ -196,7 +197,7 @@ def test_an_estimate_takes_the_same_keywords(videos, tmp_path):
     taken = inspect.signature(cache_builder.estimate_build).parameters
     of_builds = (
         set(inspect.signature(cache_builder.build_cache).parameters)
-        - {"overwrite", "content_order"}
+        - {"overwrite", "content_order", "scratch"}
         - OF_COLUMNS
     )
     assert set(taken) - {"settings"} == of_builds - set(BuildSettings.__struct_fields__)

@@ -21,7 +21,7 @@ def videos(tmp_path_factory):
 
 @pytest.fixture
 def check(tmp_path, videos):
-    return make_node_check(token=Workspace(tmp_path / "cache").nodes, videos=videos)
+    return make_node_check(tokens=Workspace(tmp_path / "cache").node_tokens, videos=videos)
 
 
 def test_the_machine_that_builds_does_not_differ(check, tmp_path, videos):

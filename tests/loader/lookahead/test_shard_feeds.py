@@ -115,38 +115,27 @@ def test_concatenated_caches_are_fed(cache, url, tmp_path):
     assert bytes_at_one_moment(tmp_path / "shards") > 0.5 * third_of(cache)
 
 
-class NotedStore:
-    """A store that only notes what is to come."""
+class NotedStore(frame_store.CacheStore):
+    """A cache that only notes what is to come."""
 
-    def __init__(self, store: Any) -> None:
-        self.store, self.fed = store, []
-
-    def feed(self, upcoming: Iterator[Any], *, num_in_flight: int) -> "NotedStore":
-        self.fed.append(upcoming)
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.fed: list[Iterator[Any]] = []
         self.num_advanced, self.is_closed = 0, False
-        return self
 
-    def advance(self) -> None:
+    def feed(self, upcoming: Iterator[Any], *, num_in_flight: int) -> SimpleNamespace:
+        self.fed.append(upcoming)
+        return SimpleNamespace(advance=self.note_advance, close=self.note_close)
+
+    def note_advance(self) -> None:
         self.num_advanced += 1
 
-    def close(self) -> None:
+    def note_close(self) -> None:
         self.is_closed = True
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.store, name)
-
-    def __len__(self) -> int:
-        return len(self.store)
-
-    def __getitem__(self, key: Any) -> Any:
-        return self.store[key]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.store)
 
 
 def test_a_worker_is_told_of_its_own_batches_alone(cache, monkeypatch):
-    store = NotedStore(frame_store.open_store(cache))
+    store = NotedStore(cache)
     epochs = plan_windows("test", store, {"batch_size": 32, "sampling": "permutation"})
     monkeypatch.setattr(worker_feeds, "get_worker_info", lambda: SimpleNamespace(num_workers=3))
     feeds = worker_feeds.WorkerFeeds(epochs, frame_sources(store))
@@ -164,7 +153,7 @@ def test_a_worker_is_told_of_its_own_batches_alone(cache, monkeypatch):
 
 
 def test_a_loader_tells_of_the_batches_of_the_next_epoch_too(cache):
-    store = NotedStore(frame_store.open_store(cache))
+    store = NotedStore(cache)
     loader = FrameLoader(store, batch_size=32, read_ahead=1, num_threads=1, sampling="permutation")
     first = [batch.frame_ids.tolist() for batch in loader]
     assert (store.num_advanced, store.is_closed) == (20, True)

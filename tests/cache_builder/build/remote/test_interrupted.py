@@ -37,9 +37,9 @@ def in_process(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
 
 
-def build(folder, out, *, seed=0, scratch=None):
+def build(folder, out, *, seed=0, scratch=None, overwrite=False):
     config, options = resolve(BuildSettings(size=32, frames_per_shard=20, seed=seed))
-    return run_build(Sources.of(folder.path), out, config, options, scratch=scratch)
+    return run_build(Sources.of(folder.path), out, config, options, scratch=scratch, overwrite=overwrite)
 
 
 class Writes:
@@ -126,6 +126,26 @@ def test_what_was_changed_or_lost_is_made_again(
     assert objects_at(url) == files_at(tmp_path / "local")
 
 
+def test_unfinished_work_of_something_else_stays_without_overwrite(
+    in_process, simple_folder, bucket_folder, monkeypatch
+):
+    url = RemoteUrl.of(f"{bucket_folder}/c")
+    with monkeypatch.context() as patch:
+        patch.setattr(RemoteWorkspace, "publish", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build(simple_folder, url)
+    before = objects_at(f"{url}.building")
+    with pytest.raises(OutputError, match="unfinished build of something else"):
+        build(simple_folder, url, seed=1)
+    assert objects_at(f"{url}.building") == before
+    ObjectClient(url.sibling(".building")).put("notes.txt", b"mine")
+    with pytest.raises(OutputError, match=r"notes\.txt"):
+        build(simple_folder, url, seed=1, overwrite=True)
+    ObjectClient(url.sibling(".building")).delete(["notes.txt"])
+    assert build(simple_folder, url, seed=1, overwrite=True).status == "built"
+    assert not keys_at(f"{url}.building")
+
+
 def test_jobs_of_a_machine_without_the_folders_of_the_build(
     in_process, simple_folder, tmp_path, bucket_folder, monkeypatch
 ):
@@ -146,10 +166,13 @@ def test_jobs_of_a_machine_without_the_folders_of_the_build(
     assert not elsewhere.exists()
 
 
-def test_a_failing_store_is_a_failure_of_the_machine(in_process, simple_folder, bucket_folder, monkeypatch):
+@pytest.mark.parametrize("at", [1, 9])  # of the command itself, and of a job
+def test_a_failing_store_is_a_failure_of_the_machine(
+    at, in_process, simple_folder, bucket_folder, monkeypatch
+):
     url = RemoteUrl.of(f"{bucket_folder}/c")
     with monkeypatch.context() as patch:
-        Writes(patch, at=9, error=ObjectStoreError("s3://…: gave up"))
+        Writes(patch, at=at, error=ObjectStoreError("s3://…: gave up"))
         with pytest.raises(MachineError, match="gave up"):
             build(simple_folder, url)
     assert build(simple_folder, url).status == "built"

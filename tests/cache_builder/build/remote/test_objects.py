@@ -7,6 +7,7 @@ from cache_builder.errors import OutputError
 from cache_builder.findings import SOURCE_DTYPE
 from cache_builder.jobs import newest_version, put_once
 from cache_builder.jobs.spilled_frames import ranges, windows
+from cache_builder.stages import ScratchObjects, make_node_check
 from frame_store.remote import ObjectClient, RemoteUrl
 
 
@@ -51,6 +52,13 @@ def test_the_newest_version_is_found_without_a_list(cache, num_versions):
     for version in range(num_versions):
         cache.put(f"manifest-{version:04d}.json", b"{}")
     assert newest_version(cache) == (num_versions - 1 if num_versions else None)
+
+
+def test_a_node_of_a_cluster_must_see_the_same_object(cache):
+    check = make_node_check(tokens=[], videos=[], scratch=ScratchObjects(cache.url))
+    assert check.run() == []
+    cache.put("nodes", b"of another store")
+    assert check.run() == [f"has another object at {cache.url}/nodes than this machine"]
 
 
 def test_ranges_join_neighbours_and_bridge_short_gaps():
