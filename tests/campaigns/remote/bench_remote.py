@@ -183,7 +183,8 @@ class Bench:
             f"folder_bytes {self.folder_bytes / 1e6:.1f} MB of {self.cache_bytes / 1e6:.0f} MB"
         )
         print(
-            f"{'':18} {'frames/s':>9} {'from':>8} {'to':>8} {'first batch':>12} {'then':>9} {'CPU us':>7} {'folder MB':>10}"
+            f"{'':18} {'frames/s':>9} {'from':>8} {'to':>8} {'first batch':>12} {'then':>9} {'CPU us':>7} "
+            f"{'folder MB':>10}"
         )
         for case, found in self.found.items():
             rates = self.rates(case)

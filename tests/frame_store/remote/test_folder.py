@@ -15,7 +15,7 @@ import pytest
 
 from frame_store.errors import StoreError
 from frame_store.remote import BoundedFolder, HeldFile
-from tests.support.bounded_folder import bytes_at_one_moment, files_of
+from tests.support.object_stores.bounded_folder import bytes_at_one_moment, files_of
 
 
 def content_of(name: str, num_bytes: int) -> bytes:
