@@ -40,7 +40,10 @@ from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 RUN = ("README.md", "docs/GUIDE.md")
 DOCUMENTS = (
     *("README.md", "EXERCISE.md", "CONTRIBUTING.md", "CHANGELOG.md"),
-    *(f"docs/{name}.md" for name in ("ARCHITECTURE", "GUIDE", "MEASURED", "MISTAKES", "SAMPLING_GUIDE", "STORES")),
+    *(
+        f"docs/{name}.md"
+        for name in ("ARCHITECTURE", "GUIDE", "MEASURED", "MISTAKES", "SAMPLING_GUIDE", "STORES")
+    ),
 )
 SPECIFICATIONS = tuple(
     path.relative_to(ROOT).as_posix()
