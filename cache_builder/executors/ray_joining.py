@@ -64,7 +64,7 @@ def require_joinable(address: str, whence: str, *, seconds: float = _SECONDS_TO_
 
 def _why_not(out: str | None, said: str, seconds: float) -> str:
     if out is None:
-        return f"what listens there does not answer as Ray within {seconds:.0f} s; look whether it is the head of a cluster"
+        return f"what listens there does not answer as Ray within {seconds:.0f} s; give the address of a cluster's head"
     if any(word in said for word in _OF_TOKENS):
         return _ASKS_FOR_TOKEN
     last = said.strip().rpartition("\n")[2].partition(":")[0]

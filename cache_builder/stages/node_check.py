@@ -60,7 +60,7 @@ class NodeCheckJob(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             differences.append("stores other bytes of the same video than this machine")
         places: list[SeenFile | SeenObject | SeenVideo] = [*self.files, *self.objects, *self.videos]
         for place in places:
-            differences += place.differences()
+            differences += [line for line in place.differences() if line not in differences]
         differences += [
             f"cannot write into {folder}"
             for folder in self.folders

@@ -164,13 +164,13 @@ def _variables(url: RemoteUrl) -> tuple[str, ...]:
 
 def _cannot(what: str, error: ObjectStoreError, variables: Sequence[str]) -> str:
     lacking = [name for name in variables if name not in os.environ]
-    if lacking:
-        hint = f"; its environment lacks {', '.join(lacking)}, which that of this machine has"
-    elif isinstance(error, ObjectAccessError | ObjectMissingError):
-        hint = "; nodes take endpoint and credentials from their own environment"
-    else:
-        hint = ""
-    return f"cannot {what}: {error}{hint}"
+    lacks = f"its environment lacks {', '.join(lacking)}, which that of this machine has"
+    if lacking and isinstance(error, ObjectAccessError):
+        return f"cannot use the object store: {lacks}; export them before `ray start` there"
+    if not isinstance(error, ObjectAccessError | ObjectMissingError):
+        return f"cannot {what}: {error}"
+    hint = lacks if lacking else "nodes take endpoint and credentials from their own environment"
+    return f"cannot {what}: {error}; {hint}"
 
 
 def _remove_left_behind(client: ObjectClient) -> None:

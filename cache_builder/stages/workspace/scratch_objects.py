@@ -71,7 +71,10 @@ class ScratchObjects:
             self.client.delete([IDENTITY_NAME])  # last: it states whose folder this is
 
     def _clear(self) -> None:
-        """Remove unfinished work; its identity first, so that what is left cannot pass for resumable work."""
+        """Remove unfinished work; its identity first, so that what is left cannot pass for resumable work.
+
+        What nodes of a cluster look for stays: it was put before.
+        """
         keys = [each.key for each in self.client.objects()]
         for key in keys:
             if key != IDENTITY_NAME and key.partition("/")[0] not in _FOLDERS:
@@ -80,4 +83,4 @@ class ScratchObjects:
                     "{--scratch}, or another {--out}"
                 )
         self.client.delete([IDENTITY_NAME])
-        self.client.delete(keys)
+        self.client.delete(key for key in keys if key.partition("/")[0] != _NODES)
