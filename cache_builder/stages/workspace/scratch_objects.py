@@ -5,6 +5,7 @@ SCRATCH/identity.json   the inputs and settings that this folder belongs to; cre
 SCRATCH/spill/          frames and receipts of decoded units
 SCRATCH/plan/           plans of shards, by their digest
 SCRATCH/receipts/       records of finished shards, by the digest of their plan
+SCRATCH/nodes/          random bytes that every node of a cluster must be able to read
 ```
 """
 
@@ -18,9 +19,8 @@ from frame_store.errors import ObjectMissingError
 from frame_store.remote import ObjectClient, RemoteUrl
 from frame_store.shared import without_controls
 
-NODES_NAME: Final = "nodes"
-"""Of an object that every node of a cluster must be able to read."""
-_FOLDERS: Final = ("spill", "plan", "receipts")
+_NODES: Final = "nodes"
+_FOLDERS: Final = ("spill", "plan", "receipts", _NODES)
 _MAX_IDENTITY_BYTES: Final = 1 << 31
 
 
@@ -29,7 +29,7 @@ class ScratchObjects:
 
     def __init__(self, url: RemoteUrl) -> None:
         self.client = ObjectClient(url)
-        self.spill, self.plans, self.records = (self.client.child(name) for name in _FOLDERS)
+        self.spill, self.plans, self.records, self.nodes = (self.client.child(name) for name in _FOLDERS)
         self.was_there = False
         """Whether `claim` found unfinished work of the same identity."""
 
@@ -68,17 +68,19 @@ class ScratchObjects:
         if self.identity() in (of, None):
             for name in _FOLDERS:
                 self.client.delete(each.key for each in self.client.objects(name))
-            self.client.delete([NODES_NAME])
             self.client.delete([IDENTITY_NAME])  # last: it states whose folder this is
 
     def _clear(self) -> None:
-        """Remove unfinished work; its identity first, so that what is left cannot pass for resumable work."""
+        """Remove unfinished work; its identity first, so that what is left cannot pass for resumable work.
+
+        What nodes of a cluster look for stays: it was put before.
+        """
         keys = [each.key for each in self.client.objects()]
         for key in keys:
-            if key not in {IDENTITY_NAME, NODES_NAME} and key.partition("/")[0] not in _FOLDERS:
+            if key != IDENTITY_NAME and key.partition("/")[0] not in _FOLDERS:
                 raise OutputError(
                     f"{self.client.url.text}: holds {without_controls(key)!r}, which no build put there; give another "
                     "{--scratch}, or another {--out}"
                 )
         self.client.delete([IDENTITY_NAME])
-        self.client.delete(keys)
+        self.client.delete(key for key in keys if key.partition("/")[0] != _NODES)
