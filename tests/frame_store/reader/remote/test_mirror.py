@@ -69,6 +69,25 @@ def test_an_epoch_needs_no_source_file_of_the_frames(client, golden_caches, top,
         store.source_order  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("index.npy", lambda store: store.read_frames([0])),
+        ("videos.jsonl", lambda store: store.videos),
+        ("0003.npy", lambda store: [column.gather(np.arange(1)) for column in store.columns.values()]),
+    ],
+)
+def test_what_is_damaged_here_later_is_said_of_the_url(client, put, here, name, use):
+    put("wds-jpeg-columns")
+    store = open_store(URL, folder=here)
+    use(store)
+    store.__dict__.pop("videos", None)
+    (path,) = here.rglob(name)
+    path.write_bytes(b"\0" * (path.stat().st_size if name.endswith("jsonl") else 1))
+    with pytest.raises(StoreDamagedError, match="run cache-verify on s3://bkt/cache"):
+        use(store)
+
+
 @pytest.mark.parametrize("failure", [ObjectStoreError, KeyboardInterrupt])
 def test_an_index_whose_download_stopped_is_downloaded_again(client, put, here, monkeypatch, failure):
     put("wds-raw")
