@@ -4,7 +4,6 @@ import hashlib
 import mmap
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +12,7 @@ from frame_store.errors import ObjectMissingError
 from frame_store.manifest import MAX_MANIFEST_BYTES, decode_manifest
 from frame_store.names import manifest_name
 from frame_store.remote import ObjectClient, RemoteObject
+from frame_store.remote_files import last_true
 
 MAX_SINGLE_PUT_BYTES: Final = 5 * 10**9
 """Stores take no larger object in one request, and only single requests create without replacing."""
@@ -82,16 +82,11 @@ def has_content(client: ObjectClient, found: RemoteObject, path: Path) -> bool:
 
 def newest_version(cache: ObjectClient) -> int | None:
     """The highest version of a manifest; None where there is no cache. Versions are dense, so no list is needed."""
-    is_there: Callable[[int], bool] = lambda version: cache.find(manifest_name(version)) is not None  # noqa: E731
-    if not is_there(0):
-        return None
-    below, above = 0, 1
-    while is_there(above):
-        below, above = above, 2 * above
-    while above - below > 1:
-        middle = (below + above) // 2
-        below, above = (middle, above) if is_there(middle) else (below, middle)
-    return below
+
+    def is_there(version: int) -> bool:
+        return cache.find(manifest_name(version)) is not None
+
+    return last_true(is_there) if is_there(0) else None
 
 
 def named_folders(cache: ObjectClient) -> list[str]:

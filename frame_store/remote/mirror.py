@@ -90,7 +90,8 @@ class Mirror:
                 number = os.open(part, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
                 try:
                     fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    part.unlink()
+                    if _is_named(part, number):  # and no other one, which came after somebody else's removal
+                        part.unlink()
                 finally:
                     os.close(number)
 
