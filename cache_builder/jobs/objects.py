@@ -4,13 +4,13 @@ import hashlib
 import mmap
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from cache_builder.errors import OutputError
-from frame_store.errors import ObjectMissingError
-from frame_store.manifest import MAX_MANIFEST_BYTES, decode_manifest
+from frame_store import remote_files
+from frame_store.errors import ObjectMissingError, StoreNotFoundError
+from frame_store.manifest import decode_manifest
 from frame_store.names import manifest_name
 from frame_store.remote import ObjectClient, RemoteObject
 
@@ -57,8 +57,9 @@ def _create(cache: ObjectClient, key: str, path: Path) -> RemoteObject:
         return cache.put_file(key, path)
     if not num_bytes:
         return cache.create(key, b"")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return cache.create(key, memoryview(content).tobytes())
+    with path.open("rb") as file:
+        # Not read: a shard may have gigabytes, and each worker puts one. The last who refers to the map closes it.
+        return cache.create(key, memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
 
 
 def has_content(client: ObjectClient, found: RemoteObject, path: Path) -> bool:
@@ -66,7 +67,8 @@ def has_content(client: ObjectClient, found: RemoteObject, path: Path) -> bool:
     if found.num_bytes != path.stat().st_size:
         return False
     with path.open("rb") as file:
-        if found.e_tag is not None and found.e_tag.strip('"') == hashlib.file_digest(file, "md5").hexdigest():
+        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        if found.e_tag is not None and found.e_tag.strip('"') == md5:
             return True
         file.seek(0)
         for start in range(0, found.num_bytes, _PART_BYTES):
@@ -81,17 +83,11 @@ def has_content(client: ObjectClient, found: RemoteObject, path: Path) -> bool:
 
 
 def newest_version(cache: ObjectClient) -> int | None:
-    """The highest version of a manifest; None where there is no cache. Versions are dense, so no list is needed."""
-    is_there: Callable[[int], bool] = lambda version: cache.find(manifest_name(version)) is not None  # noqa: E731
-    if not is_there(0):
+    """The number of the newest manifest; None where there is no cache. Raises what `ObjectClient` raises."""
+    try:
+        return remote_files.newest_version(cache)
+    except StoreNotFoundError:
         return None
-    below, above = 0, 1
-    while is_there(above):
-        below, above = above, 2 * above
-    while above - below > 1:
-        middle = (below + above) // 2
-        below, above = (middle, above) if is_there(middle) else (below, middle)
-    return below
 
 
 def named_folders(cache: ObjectClient) -> list[str]:
@@ -99,6 +95,7 @@ def named_folders(cache: ObjectClient) -> list[str]:
     version = newest_version(cache)
     if version is None:
         return []
-    name = manifest_name(version)
-    raw = cache.get(name, max_bytes=MAX_MANIFEST_BYTES)
-    return list(decode_manifest(raw, version=version, name=cache.url.object_text(name)).folders)
+    raw = remote_files.raw_manifest(cache, version)
+    return list(
+        decode_manifest(raw, version=version, name=cache.url.object_text(manifest_name(version))).folders
+    )
