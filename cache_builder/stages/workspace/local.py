@@ -22,7 +22,6 @@ With `--scratch URL`, what is in spill/ lies there.
 """
 
 import errno
-import fcntl
 import glob
 import hashlib
 import os
@@ -34,6 +33,7 @@ from typing import Any
 
 from cache_builder.errors import OutputError
 from cache_builder.jobs import TEMPORARY, GatherPlaces, ObjectSpill, SpillPlace
+from cache_builder.stages.workspace.locking import locked_file
 from cache_builder.stages.workspace.own_files import (
     REPORT_START,
     SCAN_CACHE_START,
@@ -260,19 +260,16 @@ class Workspace:
             OSError: disk full or failing.
         """
         try:
-            self.output.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            descriptor = locked_file(self.lock)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"{self.output}: another process is writing it; give the same command again when it has ended"
+            ) from error
         except OSError as error:
             if error.errno in _FAILURES_OF_THE_MACHINE:
                 raise
             raise self.not_writable(error, remedy=if_not_writable) from error
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise OutputError(
-                    f"{self.output}: another process is writing it; give the same command again when it has ended"
-                ) from error
             self._remove_temporaries()
             try:
                 yield

@@ -19,7 +19,7 @@ import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -129,15 +129,18 @@ class RemoteWorkspace(Workspace):
                 yield
             except BaseException:
                 if self.scratch is not None:
-                    self._clear_work_folder()
+                    self._remove_work_folder()
                 raise
-            self._clear_work_folder()
+            self._remove_work_folder()
 
-    def _clear_work_folder(self) -> None:
-        """Remove all but the lock, which another process may have opened: nothing there is needed again."""
+    def _remove_work_folder(self) -> None:
+        """Remove the work folder, the lock last: nothing there is needed again."""
         for path in self.output.parent.iterdir():
             if path != self.lock:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        self.lock.unlink(missing_ok=True)
+        with suppress(OSError):  # another build of this URL begins
+            self.output.parent.rmdir()
 
     def is_there(self) -> bool:
         """Whether a cache is at the URL; its tables are copied then.
@@ -301,7 +304,8 @@ class RemoteWorkspace(Workspace):
 
     def _has(self, name: str, content: bytes) -> bool:
         try:
-            return self.objects.get(name, max_bytes=len(content)) == content
+            is_as_long = self.objects.head(name).num_bytes == len(content)
+            return is_as_long and self.objects.get(name, max_bytes=len(content)) == content
         except ObjectMissingError:
             return False
 

@@ -1,5 +1,7 @@
 """Objects that are put once, and frames that are asked for by ranges."""
 
+import fcntl
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +12,8 @@ from cache_builder.findings import SOURCE_DTYPE
 from cache_builder.jobs import newest_version, put_once
 from cache_builder.jobs.spilled_frames import ranges, windows
 from cache_builder.sources import Sources, look_into
-from cache_builder.stages import NodeTokens, ScratchObjects, make_node_check
+from cache_builder.stages import NodeTokens, ScratchObjects, make_node_check, make_workspace
+from cache_builder.stages.workspace.locking import locked_file
 from cache_builder.staging import StageSettings
 from frame_store.remote import ObjectClient, RemoteUrl
 
@@ -109,6 +112,61 @@ def test_a_node_of_a_cluster_must_see_the_videos_of_the_store(cache, tmp_path):
     (tmp_path / "stage").touch()
     (told,) = check.run()
     assert told.startswith("cannot download videos: ") and "give another {--stage}" in told
+
+
+def claimed(cache, number, *, overwrite=False):
+    scratch = ScratchObjects(cache.url)
+    scratch.claim({"settings": {"seed": number}}, overwrite=overwrite, to_discard="discard it")
+    return scratch
+
+
+def test_late_work_of_a_build_whose_place_another_took_is_not_taken_for_its_own(cache):
+    one = claimed(cache, 1)
+    other = claimed(cache, 2, overwrite=True)
+    for place, of_other in [(one.spill, other.spill), (one.plans, other.plans), (one.records, other.records)]:
+        place.put("late", b"")
+        assert of_other.find("late") is None
+    other.remove(of={"settings": {"seed": 2}})
+    assert not [*cache.objects()]
+
+
+def test_a_build_that_begins_while_another_looks_keeps_its_work(cache, monkeypatch):
+    one = claimed(cache, 1)
+    one.spill.put("unit", b"")
+    looks = [None]
+    identity = ScratchObjects.identity
+    monkeypatch.setattr(
+        ScratchObjects, "identity", lambda scratch: looks.pop() if looks else identity(scratch)
+    )
+    with pytest.raises(OutputError, match="something else"):
+        claimed(cache, 2)
+    assert identity(one) == {"settings": {"seed": 1}} and one.spill.find("unit") is not None
+
+
+def test_a_longer_manifest_of_another_process_is_no_failure_of_the_store(cache):
+    workspace = make_workspace(cache.url)
+    cache.put("manifest-0000.json", b"a longer manifest")
+    with pytest.raises(FileExistsError):
+        workspace._create("manifest-0000.json", b"a manifest")
+    workspace._create("manifest-0000.json", b"a longer manifest")  # an answer was lost
+
+
+def test_a_lock_counts_only_while_its_file_is_there(tmp_path, monkeypatch):
+    path = tmp_path / "work" / "lock"
+    flock, removed = fcntl.flock, []
+
+    def flock_too_late(descriptor, how):
+        if not removed:
+            removed.append(path.unlink())
+            path.parent.rmdir()
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock_too_late)
+    descriptor = locked_file(path)
+    assert removed and os.path.samestat(path.stat(), os.fstat(descriptor))
+    with pytest.raises(BlockingIOError):
+        locked_file(path)
+    os.close(descriptor)
 
 
 def test_ranges_join_neighbours_and_bridge_short_gaps():
