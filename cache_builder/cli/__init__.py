@@ -6,7 +6,7 @@ from frame_store.shared import lazy_names
 
 if TYPE_CHECKING:
     from cache_builder.cli.build_command import cache_build
-    from cache_builder.cli.compact_command import cache_compact
+    from cache_builder.cli.caches import cache_compact, cache_fetch
     from cache_builder.cli.content_orders import write_content_orders
     from cache_builder.cli.entry_points import import_quietly
     from cache_builder.cli.exit_status import (
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
         say,
         say_error,
     )
-    from cache_builder.cli.fetch_command import cache_fetch
     from cache_builder.cli.info import cache_info
     from cache_builder.cli.verify_command import cache_verify
 
@@ -57,7 +56,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "cache_builder.cli.build_command": ["cache_build"],
-        "cache_builder.cli.compact_command": ["cache_compact"],
+        "cache_builder.cli.caches": ["cache_compact", "cache_fetch"],
         "cache_builder.cli.content_orders": ["write_content_orders"],
         "cache_builder.cli.exit_status": [
             "EXIT_INTERRUPTED",
@@ -75,7 +74,6 @@ __getattr__ = lazy_names(
             "say",
             "say_error",
         ],
-        "cache_builder.cli.fetch_command": ["cache_fetch"],
         "cache_builder.cli.entry_points": ["import_quietly"],
         "cache_builder.cli.info": ["cache_info"],
         "cache_builder.cli.verify_command": ["cache_verify"],

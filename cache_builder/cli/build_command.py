@@ -11,8 +11,7 @@ from cache_builder.build import estimate_build, report_text, run_build
 from cache_builder.cli.append_flags import GrowingFlags, append_flags, require_output
 from cache_builder.cli.column_flags import ColumnsRequest, column_flags
 from cache_builder.cli.estimate_text import estimate_text
-from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, exit_codes, say
-from cache_builder.cli.place_names import PlaceName
+from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, PlaceName, exit_codes, say
 from cache_builder.cli.shown_progress import ShownProgress, shown_progress
 from cache_builder.cli.source_flags import ChosenVideos, source_flags
 from cache_builder.columns import report_lines

@@ -12,12 +12,12 @@ def cache_build() -> None:
 
 def cache_compact() -> None:
     """The command `cache-compact`."""
-    import_quietly("cache_builder.cli.compact_command").cache_compact()
+    import_quietly("cache_builder.cli.caches.compact_command").cache_compact()
 
 
 def cache_fetch() -> None:
     """The command `cache-fetch`."""
-    import_quietly("cache_builder.cli.fetch_command").cache_fetch()
+    import_quietly("cache_builder.cli.caches.fetch_command").cache_fetch()
 
 
 def cache_info() -> None:

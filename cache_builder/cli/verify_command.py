@@ -6,8 +6,14 @@ from pathlib import Path
 import click
 import msgspec
 
-from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, CacheName, OneLineCommand, exit_codes, say
-from cache_builder.cli.place_names import PlaceName
+from cache_builder.cli.exit_status import (
+    EXIT_NOT_WHOLE,
+    CacheName,
+    OneLineCommand,
+    PlaceName,
+    exit_codes,
+    say,
+)
 from cache_builder.cli.shown_progress import shown_progress
 from cache_builder.errors import ConfigError
 from frame_store import __version__

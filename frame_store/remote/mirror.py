@@ -15,8 +15,8 @@ from typing import Final
 
 from frame_store.errors import StoreDamagedError
 from frame_store.files import write_file
-from frame_store.remote.client import ObjectClient
 from frame_store.remote.request_threads import RequestThreads
+from frame_store.remote.requests import ObjectClient
 from frame_store.shared import counted
 
 _PART_BYTES: Final = 8 << 20

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cache_builder.cli import cache_verify
-from frame_store.verify import remote, verify_store
+from frame_store.verify import frames, remote, verify_store
 from tests.support.caches.camera_cache import write_camera_cache
 from tests.support.caches.made_generations import write_grown
 from tests.support.commands import run
@@ -22,15 +22,15 @@ def test_a_sound_cache_is_sound_there_too(tmp_path, bucket_folder, write):
     cache = tmp_path / "cache"
     write(cache)
     upload(cache, bucket_folder)
-    total, frames = [], []
-    found = verify_store(bucket_folder, progress=frames.append, begin=total.append)
+    total, num_frames = [], []
+    found = verify_store(bucket_folder, progress=num_frames.append, begin=total.append)
     here = verify_store(cache)
     assert (found.problems, found.notes) == ([], [])
     assert (found.num_frames_checked, found.num_files_checked) == (
         here.num_frames_checked,
         here.num_files_checked,
     )
-    assert total == [sum(frames)] == [here.num_frames_checked]
+    assert total == [sum(num_frames)] == [here.num_frames_checked]
     assert found.num_bytes_read == sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())
     assert found.path == bucket_folder
 
@@ -105,3 +105,14 @@ def test_a_url_is_not_repaired_and_a_place_without_a_cache_is_said(bucket_folder
     assert f"{bucket_folder}: no cache: manifest-0000.json is not there (404)" in nothing.stderr
     secret = run("s3://user:hidden@bkt/x", command=cache_verify)
     assert secret.exit_code == 2 and "hidden" not in secret.output
+
+
+def test_other_libraries_look_at_each_shard_that_is_right(tmp_path, bucket_folder, monkeypatch):
+    cache = write_grown(tmp_path / "cache")
+    upload(cache, bucket_folder)
+    monkeypatch.setattr(frames.Sample, "_in_tar", lambda sample, shard_id: [(f"shard {shard_id}", False)])
+    expected = len([*cache.rglob("*.tar")])
+    for place in (cache, bucket_folder):
+        problems = verify_store(place).problems
+        assert len(problems) == expected
+        assert all(line.endswith(": another reader reads other pixels") for line in problems)

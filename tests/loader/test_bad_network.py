@@ -36,3 +36,5 @@ def test_batches_behind_a_bad_network_are_right(seaweed, bucket_folder, tmp_path
         coming_back[0].join()
         assert found.num_batches == 20
         assert sum(proxy.counts.faults.values()) > 5
+    whole_shards = list((tmp_path / "folder" / "shards").rglob("*.tar"))
+    assert bool(whole_shards) is (options["sampling"] == "block")

@@ -43,7 +43,7 @@ FRAMES_OF_RANGES = 8_000
 
 PEER_SETTINGS = {
     "mds": ["--workers", "4", "--predownload", "8192"],
-    "litdata": ["--workers", "2", "--pre-chunks", "4"],
+    "litdata": ["--workers", "2", "--pre-chunks", "2"],
 }
 """The fastest of those that were tried here."""
 
@@ -183,7 +183,8 @@ class Bench:
             f"folder_bytes {self.folder_bytes / 1e6:.1f} MB of {self.cache_bytes / 1e6:.0f} MB"
         )
         print(
-            f"{'':18} {'frames/s':>9} {'from':>8} {'to':>8} {'first batch':>12} {'then':>9} {'CPU us':>7} {'folder MB':>10}"
+            f"{'':18} {'frames/s':>9} {'from':>8} {'to':>8} {'first batch':>12} {'then':>9} {'CPU us':>7} "
+            f"{'folder MB':>10}"
         )
         for case, found in self.found.items():
             rates = self.rates(case)

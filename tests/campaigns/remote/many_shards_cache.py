@@ -65,16 +65,16 @@ class MadeUp:
     def ids_at(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         return (places - 1) % self.num_frames * self._inverse % self.num_frames
 
-    def record(self, frame_id: int) -> FrameRecord:
-        place = int(self.places_of(np.array([frame_id]))[0])
-        video, frame = divmod(place, FRAMES_OF_A_VIDEO)
-        return FrameRecord(
-            frame_id=frame_id,
-            video_id=video,
-            video_path=path_of(video),
-            frame_in_video=frame,
-            pts_seconds=frame / 25,
-        )
+    def records(self, ids: npt.NDArray[np.int64]) -> Iterator[FrameRecord]:
+        videos, frames = np.divmod(self.places_of(ids), FRAMES_OF_A_VIDEO)
+        for frame_id, video, frame in zip(ids.tolist(), videos.tolist(), frames.tolist(), strict=True):
+            yield FrameRecord(
+                frame_id=frame_id,
+                video_id=video,
+                video_path=path_of(video),
+                frame_in_video=frame,
+                pts_seconds=frame / 25,
+            )
 
 
 def path_of(video: int) -> str:
@@ -199,12 +199,9 @@ def shard_content(made_up: MadeUp, shard_id: int, first_slot: int, end_slot: int
     )
     first = shard_id * made_up.frames_per_shard
     ids = np.arange(first + first_slot, first + end_slot)
-    for frame_id, payload in zip(ids.tolist(), payloads_of(ids), strict=True):
-        offset = writer.append(made_up.record(frame_id), payload.tobytes())
-        assert (offset, file.num_bytes) == (
-            (frame_id - first - first_slot) * FRAME_BYTES + PAYLOAD_START,
-            (frame_id - first - first_slot + 1) * FRAME_BYTES,
-        )
+    for slot, (record, payload) in enumerate(zip(made_up.records(ids), payloads_of(ids), strict=True)):
+        offset = writer.append(record, payload.tobytes())
+        assert (offset, file.num_bytes) == (slot * FRAME_BYTES + PAYLOAD_START, (slot + 1) * FRAME_BYTES)
     if end_slot == made_up.frames_per_shard:
         file.append(bytes(made_up.shard_bytes - end_slot * FRAME_BYTES))
     return b"".join(file.parts)

@@ -18,9 +18,9 @@ from loader.batches import frame_sources
 from loader.sampling import Place
 from loader.torch_loader import worker_feeds
 from loader.windows import plan_windows
-from tests.support.bounded_folder import bytes_at_one_moment, read_with_feed
 from tests.support.commands import SMALL, run
 from tests.support.object_stores import upload
+from tests.support.object_stores.bounded_folder import bytes_at_one_moment, read_with_feed
 
 SAMPLINGS: dict[str, dict[str, Any]] = {
     "block": {"sampling": "block", "shards_per_block": 3},

@@ -257,3 +257,15 @@ def test_the_command_prints_it_for_a_cache_here_and_at_a_url(
 def test_flags_that_do_not_fit_are_refused(bias_caches, flags, what):
     result = run(bias_caches["video"], *flags, command=cache_bias)
     assert result.exit_code == 2 and what in result.stderr
+
+
+def test_a_shard_that_some_batches_of_its_block_leave_out_is_downloaded_once():
+    sizes = [64] * 24
+    frames = cache_of(sizes)
+    batches = batches_of(sizes, {"sampling": "block", "shards_per_block": 6}, batch_size=4)
+    folder_bytes = int(0.9 * frames.num_bytes)
+    feed = count_feed(batches, frames, folder_bytes=folder_bytes, num_batches=len(batches[0]))
+    _, (first, later) = simulated(batches, frames, folder_bytes=folder_bytes)
+    assert feed.way == "shards"
+    assert [(each.number, each.num_bytes) for each in (feed.first, feed.later)] == [first, later]
+    assert feed.first.number <= len(sizes) + 1

@@ -24,7 +24,7 @@ from frame_store.shared import counted
 from loader import SamplingSpec
 from loader.sampling import BatchOptions, plan_batches
 
-MAX_POSITIONS: Final = 1 << 20
+MAX_POSITIONS: Final = 1 << 18
 """Of a host and an epoch that are counted; of a longer epoch its start."""
 _PRICE_FROM: Final = "AWS's list price in us-east-1, from memory: check it"
 
