@@ -27,7 +27,10 @@ _ASKS_FOR_TOKEN: Final = (
     "it asks for a token, and this process has none or another one; set RAY_AUTH_MODE=token, and give the token in "
     "RAY_AUTH_TOKEN, in a file that RAY_AUTH_TOKEN_PATH names, or in ~/.ray/auth_token"
 )
-_MUST_AGREE: Final = "Ray and Python must have the same versions on all machines, and this machine must be one of the cluster's"
+_MUST_AGREE: Final = (
+    "Ray and Python must have the same versions on all machines, "
+    "and this machine must be one of the cluster's"
+)
 
 
 def require_joinable(address: str, whence: str, *, seconds: float = _SECONDS_TO_JOIN) -> None:
