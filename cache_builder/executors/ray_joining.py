@@ -27,7 +27,10 @@ _ASKS_FOR_TOKEN: Final = (
     "it asks for a token, and this process has none or another one; set RAY_AUTH_MODE=token, and give the token in "
     "RAY_AUTH_TOKEN, in a file that RAY_AUTH_TOKEN_PATH names, or in ~/.ray/auth_token"
 )
-_MUST_AGREE: Final = "Ray and Python must have the same versions on all machines, and this machine must be one of the cluster's"
+_MUST_AGREE: Final = (
+    "Ray and Python must have the same versions on all machines, "
+    "and this machine must be one of the cluster's"
+)
 
 
 def require_joinable(address: str, whence: str, *, seconds: float = _SECONDS_TO_JOIN) -> None:
@@ -38,7 +41,7 @@ def require_joinable(address: str, whence: str, *, seconds: float = _SECONDS_TO_
     Raises:
         MachineError: the cluster asks for a token, runs another version, or does not answer as Ray within `seconds`.
     """
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-P", "-c", _CODE, address],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -48,15 +51,14 @@ def require_joinable(address: str, whence: str, *, seconds: float = _SECONDS_TO_
         start_new_session=True,
         env=os.environ
         | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "RAY_USAGE_STATS_ENABLED": "0"},
-    )
-    try:
-        out, said = child.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        out, said = None, ""
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+    ) as child:
+        try:
+            out, said = child.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            out, said = None, ""
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
     if out is not None and _JOINED in out.split():
         return
     raise MachineError(f"the Ray cluster {whence} cannot be joined: {_why_not(out, said, seconds)}")
