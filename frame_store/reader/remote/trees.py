@@ -35,8 +35,7 @@ def remote_cache(
 
     Raises:
         ValueError: a URL that `RemoteUrl` refuses, or that a Path has changed; `folder` or `folder_bytes` of a
-            path; a URL as
-            `folder`.
+            path; a URL as `folder`.
         OSError: no folder is given, and the user has no home.
     """
     if not isinstance(path, RemoteUrl) and not is_url(path):
