@@ -21,7 +21,7 @@ from frame_store.remote import (
     ShardFolder,
     ShardObject,
 )
-from frame_store.remote.shards.parts import PartDownloads
+from frame_store.remote.parts import PartDownloads
 
 SHARD_BYTES, FRAMES = 100_000, 50
 

@@ -20,7 +20,7 @@ from frame_store import open_store
 from frame_store.reader.places import Place
 from frame_store.reader.remote import ranges
 from frame_store.reader.remote import shards as remote_shards
-from frame_store.remote.shards import parts
+from frame_store.remote import parts
 from frame_store.remote.shards import plan as shard_plan
 from loader import SamplingSpec
 from loader.sampling.plan import make_plan
