@@ -15,7 +15,7 @@ import numpy as np
 
 from cache_builder.build.estimate import BuildEstimate, SampleSize
 from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError
-from cache_builder.executors import Executor, JobDied, JobDone, WorkerPool
+from cache_builder.executors import LOCAL, Executor, JobDied, JobDone, WorkerPool
 from cache_builder.findings import SOURCE_DTYPE
 from cache_builder.gpu import DecoderChoice
 from cache_builder.growing import AppendRequest, new_videos
@@ -36,7 +36,7 @@ from cache_builder.jobs import SampleJob, UnitJob, UnitSample
 from cache_builder.plan import DecodeUnit, plan_shards, plan_units
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.settings import BuildConfig, RunOptions
-from cache_builder.sources import PassedOver, SourceContents, Sources, SourceVideo, look_into, printable
+from cache_builder.sources import PassedOver, Sources, SourceVideo, look_into, printable
 from cache_builder.stages import Workspace, resolved
 from cache_builder.video.packets import PACKET_COLUMNS
 from cache_builder.video.scan import VideoScan
@@ -84,13 +84,24 @@ def estimate_build(
         workspace = Workspace(output)
         sources = replace(Sources.of(sources), stage=options.of_stage)
         contents = all_contents = look_into(sources, not_counted=workspace.own_places)
+        if options.executor != LOCAL:
+            progress.note(
+                "decodes on this machine, and its times are those of this machine's workers: a dry run joins no cluster"
+            )
         backend = usable_backend(options, progress)
         workspace.require_own_files()
         found = None if append is None else new_videos(contents, workspace, append)
         if found is not None:
             contents = found.contents
             if not contents.videos:
-                return _of_nothing(workspace, options, contents)
+                return BuildEstimate.of_nothing(
+                    output=printable(str(workspace.output)),
+                    num_cameras=len(contents.cameras),
+                    num_free_bytes=shutil.disk_usage(_existing(workspace.output)).free,
+                    num_unfinished_bytes=workspace.num_bytes_unfinished,
+                    num_workers=options.workers,
+                    passed_over=contents.passed_over,
+                )
         with (
             tempfile.TemporaryDirectory(prefix="cache-build-") as scratch,
             WorkerPool[Any, Any](num_workers=options.workers) as pool,
@@ -113,42 +124,6 @@ def estimate_build(
         raise MachineError(f"{error.filename or output}: {error.strerror or error}") from error
     all_contents.remove_temporary_stages()
     return estimate
-
-
-def _of_nothing(workspace: Workspace, options: RunOptions, contents: SourceContents) -> BuildEstimate:
-    """The estimate of an append that adds no video."""
-    return BuildEstimate(
-        output=printable(str(workspace.output)),
-        output_exists=True,
-        num_videos=0,
-        num_cameras=len(contents.cameras),
-        has_episodes=False,
-        problems=[],
-        num_videos_unreadable=0,
-        num_source_bytes=0,
-        num_frames_decoded=0,
-        num_frames_stored=0,
-        num_videos_uncounted=0,
-        num_shards=0,
-        num_payload_bytes=0,
-        num_cache_bytes=0,
-        num_building_bytes=0,
-        num_free_bytes=shutil.disk_usage(_existing(workspace.output)).free,
-        num_unfinished_bytes=workspace.num_bytes_unfinished,
-        num_workers=options.workers,
-        seconds_scan=0.0,
-        seconds_decode=0.0,
-        seconds_gather=0.0,
-        sample=SampleSize(
-            num_units=0,
-            num_units_failed=0,
-            num_videos=0,
-            num_frames_decoded=0,
-            num_frames_packed=0,
-            seconds=0.0,
-        ),
-        passed_over=contents.passed_over,
-    )
 
 
 class _Sampling:

@@ -60,6 +60,51 @@ class BuildEstimate(msgspec.Struct, frozen=True, kw_only=True):
     sample: SampleSize
     passed_over: PassedOver
 
+    @classmethod
+    def of_nothing(
+        cls,
+        *,
+        output: str,
+        num_cameras: int,
+        num_free_bytes: int,
+        num_unfinished_bytes: int,
+        num_workers: int,
+        passed_over: PassedOver,
+    ) -> "BuildEstimate":
+        """The estimate of an append that adds no video."""
+        return cls(
+            output=output,
+            output_exists=True,
+            num_videos=0,
+            num_cameras=num_cameras,
+            has_episodes=False,
+            problems=[],
+            num_videos_unreadable=0,
+            num_source_bytes=0,
+            num_frames_decoded=0,
+            num_frames_stored=0,
+            num_videos_uncounted=0,
+            num_shards=0,
+            num_payload_bytes=0,
+            num_cache_bytes=0,
+            num_building_bytes=0,
+            num_free_bytes=num_free_bytes,
+            num_unfinished_bytes=num_unfinished_bytes,
+            num_workers=num_workers,
+            seconds_scan=0.0,
+            seconds_decode=0.0,
+            seconds_gather=0.0,
+            sample=SampleSize(
+                num_units=0,
+                num_units_failed=0,
+                num_videos=0,
+                num_frames_decoded=0,
+                num_frames_packed=0,
+                seconds=0.0,
+            ),
+            passed_over=passed_over,
+        )
+
     @property
     def fits(self) -> bool | None:
         """Whether the disk has room for the build by this estimate; None if it has none."""

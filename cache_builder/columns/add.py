@@ -14,11 +14,10 @@ from cache_builder.columns.report import ColumnsReport
 from cache_builder.errors import ColumnsError, MachineError
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.settings import ErrorPolicy
-from cache_builder.stages import Workspace, resolved
+from cache_builder.stages import Workspace, local_path, resolved
 from frame_store.errors import ColumnError, UnfitVideoError, UnmatchedRowsError
 from frame_store.manifest import read_manifest
 from frame_store.reader import CacheStore
-from frame_store.shared import user_path
 from frame_store.tables import (
     Join,
     JoinTarget,
@@ -99,7 +98,7 @@ def add_columns(
         raise ColumnsError(f"on_error must be 'fail' or 'skip', found {on_error!r}")
     read = read_tables(tables, missing=missing, tolerance_seconds=tolerance_seconds)
     try:
-        store = _counting_store(user_path(cache))
+        store = _counting_store(local_path(cache))
         output = resolved(store.path)
         workspace = Workspace(output)
         with workspace.locked(

@@ -13,12 +13,12 @@ from cache_builder.content_order.making import MadeOrder, counting_store, made_o
 from cache_builder.content_order.report import ContentOrderReport, OrderStatus
 from cache_builder.errors import MachineError, OutputError
 from cache_builder.progress import NoProgress, Progress
-from cache_builder.stages import Workspace, commit_manifest, resolved
+from cache_builder.stages import Workspace, commit_manifest, local_path, resolved
 from frame_store.content_order import METHOD
 from frame_store.files import publish_folder, sync_tree
 from frame_store.manifest import ContentOrderEntry, next_manifest
 from frame_store.reader import CacheStore
-from frame_store.shared import user_path, without_controls
+from frame_store.shared import without_controls
 from frame_store.verify import check_file
 
 
@@ -44,7 +44,7 @@ def write_content_order(cache: Path | str, *, progress: Progress | None = None) 
         MachineError: disk full, I/O error. The same call goes on.
     """
     progress = progress or NoProgress()
-    output = user_path(cache)
+    output = local_path(cache)
     try:
         output = resolved(counting_store(output).path)
         workspace = Workspace(output)

@@ -57,8 +57,9 @@ def _create(cache: ObjectClient, key: str, path: Path) -> RemoteObject:
         return cache.put_file(key, path)
     if not num_bytes:
         return cache.create(key, b"")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return cache.create(key, memoryview(content).tobytes())
+    with path.open("rb") as file:
+        # Not read: a shard may have gigabytes, and each worker puts one. The last who refers to the map closes it.
+        return cache.create(key, memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
 
 
 def has_content(client: ObjectClient, found: RemoteObject, path: Path) -> bool:
@@ -66,7 +67,8 @@ def has_content(client: ObjectClient, found: RemoteObject, path: Path) -> bool:
     if found.num_bytes != path.stat().st_size:
         return False
     with path.open("rb") as file:
-        if found.e_tag is not None and found.e_tag.strip('"') == hashlib.file_digest(file, "md5").hexdigest():
+        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        if found.e_tag is not None and found.e_tag.strip('"') == md5:
             return True
         file.seek(0)
         for start in range(0, found.num_bytes, _PART_BYTES):
@@ -94,6 +96,7 @@ def named_folders(cache: ObjectClient) -> list[str]:
     version = newest_version(cache)
     if version is None:
         return []
-    name = manifest_name(version)
-    raw = cache.get(name, max_bytes=MAX_MANIFEST_BYTES)
-    return list(decode_manifest(raw, version=version, name=cache.url.object_text(name)).folders)
+    raw = cache.get(manifest_name(version), max_bytes=MAX_MANIFEST_BYTES)
+    return list(
+        decode_manifest(raw, version=version, name=cache.url.object_text(manifest_name(version))).folders
+    )

@@ -1,7 +1,7 @@
 """Opens videos as a frame store that decodes on demand."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from cache_builder.settings import DeviceName
 from cache_builder.sources import SourceContents, Sources, look_into
 from cache_builder.video.picture import NATIVE, FrameGeometry, Resize
 from frame_store.names import NUM_CHANNELS, PixelName
+from frame_store.remote import RemoteUrl
 from frame_store.shared import flag, num_usable_cpus, user_path, whole_number
 
 
@@ -95,8 +96,9 @@ def open_videos(
         device, decoder=decoder, notify=lambda reason: warnings.warn(f"device='auto': {reason}", stacklevel=4)
     )
     geometry = FrameGeometry(height=height, width=width, resize=resize, crop_aspect=crop_aspect)
+    _refuse_urls(place.text for place in sources.paths if isinstance(place, RemoteUrl))
     contents = look_into(sources)
-    _refuse_urls(contents)
+    _refuse_urls(video.staged.text for video in contents.videos if video.staged is not None)  # of a list
     names = _camera_names(contents, camera)
     of_camera = {name: contents.videos_of(name) for name in names}
     with WorkerPool[Any, Any](num_workers=workers) as pool:
@@ -132,13 +134,12 @@ def open_videos(
     return store
 
 
-def _refuse_urls(contents: SourceContents) -> None:
-    for video in contents.videos:
-        if video.staged is not None:
-            raise ConfigError(
-                f"{video.staged.text}: lies in an object store, and a live store reads files of this machine again and "
-                "again: download the videos, or build a cache of them"
-            )
+def _refuse_urls(texts: Iterable[str]) -> None:
+    for text in texts:
+        raise ConfigError(
+            f"{text}: lies in an object store, and a live store reads files of this machine again and again: download "
+            "the videos, or build a cache of them"
+        )
 
 
 def _sides(size: int | tuple[int, int] | str) -> tuple[int, int]:

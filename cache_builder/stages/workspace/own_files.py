@@ -44,18 +44,28 @@ def require_ours(folder: Path, *, is_ours: Callable[[str], bool]) -> None:
         raise OutputError(f"{folder}: no build put that there; move it away, or give another {{--out}}")
 
 
-def resolved(path: Path) -> Path:
-    """The path with `~` expanded and links followed.
+def local_path(path: Path | str) -> Path:
+    """The path with `~` expanded.
 
     Raises:
-        ConfigError: the links form a loop, or may not be followed; or it is a URL, which `make_workspace` takes alone.
+        ConfigError: it is a URL.
+        ValueError: it is empty.
     """
     if _URL_AS_PATH.match(str(path)):
         raise ConfigError(
             "a URL is given where only a path on this machine is taken: change a local copy of the cache "
             "(cache-fetch), and copy that to another place whole"
         )
-    path = user_path(path)
+    return user_path(path)
+
+
+def resolved(path: Path) -> Path:
+    """The path with `~` expanded and links followed.
+
+    Raises:
+        ConfigError: the links form a loop, or may not be followed; or it is a URL, which `make_workspace` takes alone.
+    """
+    path = local_path(path)
     try:
         real = Path(os.path.realpath(path))
     except OSError as error:

@@ -19,7 +19,7 @@ import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,7 +78,6 @@ class RemoteWorkspace(Workspace):
         self._was_empty = False
         self._sizes: dict[str, int] | None = None
         self._scan_cache_put: bytes | None = None
-        self._folders = (self.spill, self.plan, self.receipts, self.cache, self.work)
 
     @property
     def title(self) -> str:
@@ -99,10 +98,7 @@ class RemoteWorkspace(Workspace):
             ObjectStoreError: a store cannot be reached, or refuses.
         """
         for client in (self.objects, *([] if self.scratch is None else [self.scratch.client])):
-            beside = ObjectClient(
-                RemoteUrl(scheme=client.url.scheme, root=client.url.root, path=f"{client.url.path}.probe"),
-                policy=client.policy,
-            )
+            beside = _probes_beside(client)
             name = f"{_PROBE_NAME}-{os.urandom(8).hex()}"
             beside.put(name, b"a build can write here")
             beside.delete([name])
@@ -133,15 +129,18 @@ class RemoteWorkspace(Workspace):
                 yield
             except BaseException:
                 if self.scratch is not None:
-                    self._clear_work_folder()
+                    self._remove_work_folder()
                 raise
-            self._clear_work_folder()
+            self._remove_work_folder()
 
-    def _clear_work_folder(self) -> None:
-        """Remove all but the lock, which another process may have opened: nothing there is needed again."""
+    def _remove_work_folder(self) -> None:
+        """Remove the work folder, the lock last: nothing there is needed again."""
         for path in self.output.parent.iterdir():
             if path != self.lock:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        self.lock.unlink(missing_ok=True)
+        with suppress(OSError):  # another build of this URL begins
+            self.output.parent.rmdir()
 
     def is_there(self) -> bool:
         """Whether a cache is at the URL; its tables are copied then.
@@ -186,6 +185,11 @@ class RemoteWorkspace(Workspace):
     def node_tokens(self) -> list[Path]:
         """With a scratch in a store no folder need be seen by other nodes."""
         return super().node_tokens if self.scratch is None else []
+
+    @property
+    def node_stores(self) -> list[ObjectClient]:
+        """See `Workspace.node_stores`."""
+        return [*super().node_stores, _probes_beside(self.objects)]
 
     @property
     def disk_needs(self) -> list[tuple[Path, int]]:
@@ -300,7 +304,8 @@ class RemoteWorkspace(Workspace):
 
     def _has(self, name: str, content: bytes) -> bool:
         try:
-            return self.objects.get(name, max_bytes=len(content)) == content
+            is_as_long = self.objects.head(name).num_bytes == len(content)
+            return is_as_long and self.objects.get(name, max_bytes=len(content)) == content
         except ObjectMissingError:
             return False
 
@@ -309,6 +314,14 @@ class RemoteWorkspace(Workspace):
             download(self._beside, self.url.name + ending, path)
         except ObjectMissingError:
             path.unlink(missing_ok=True)
+
+
+def _probes_beside(client: ObjectClient) -> ObjectClient:
+    """A folder for small objects that show what can be done in a store. It is empty again after each."""
+    url = client.url
+    return ObjectClient(
+        RemoteUrl(scheme=url.scheme, root=url.root, path=f"{url.path}.probe"), policy=client.policy
+    )
 
 
 def _is_of_a_cache(key: str) -> bool:

@@ -1,13 +1,17 @@
 """Unfinished work of a build in an object store: for one set of inputs and settings at a time.
 
 ```
-SCRATCH/identity.json   the inputs and settings that this folder belongs to; created, never replaced
-SCRATCH/spill/          frames and receipts of decoded units
-SCRATCH/plan/           plans of shards, by their digest
-SCRATCH/receipts/       records of finished shards, by the digest of their plan
+SCRATCH/identity.json        the inputs and settings that this folder belongs to; created, never replaced
+SCRATCH/spill/IDENTITY/      frames and receipts of decoded units
+SCRATCH/plan/IDENTITY/       plans of shards, by their digest
+SCRATCH/receipts/IDENTITY/   records of finished shards, by the digest of their plan
+SCRATCH/nodes/               random bytes that every node of a cluster must be able to read
 ```
+IDENTITY is a digest of `identity.json`. No lock keeps a build on another machine from taking over the folder for other
+settings while jobs still write there: what they write then lies where no other build looks.
 """
 
+import hashlib
 from typing import Any, Final
 
 import msgspec
@@ -18,9 +22,9 @@ from frame_store.errors import ObjectMissingError
 from frame_store.remote import ObjectClient, RemoteUrl
 from frame_store.shared import without_controls
 
-NODES_NAME: Final = "nodes"
-"""Of an object that every node of a cluster must be able to read."""
-_FOLDERS: Final = ("spill", "plan", "receipts")
+_NODES: Final = "nodes"
+_OF_IDENTITY: Final = ("spill", "plan", "receipts")
+_FOLDERS: Final = (*_OF_IDENTITY, _NODES)
 _MAX_IDENTITY_BYTES: Final = 1 << 31
 
 
@@ -29,7 +33,9 @@ class ScratchObjects:
 
     def __init__(self, url: RemoteUrl) -> None:
         self.client = ObjectClient(url)
-        self.spill, self.plans, self.records = (self.client.child(name) for name in _FOLDERS)
+        self.spill, self.plans, self.records = (self.client.child(name) for name in _OF_IDENTITY)
+        """Those of the identity, when the folder has been claimed."""
+        self.nodes = self.client.child(_NODES)
         self.was_there = False
         """Whether `claim` found unfinished work of the same identity."""
 
@@ -39,6 +45,11 @@ class ScratchObjects:
         Raises:
             OutputError: it holds unfinished work of something else and `overwrite` is not given, or other objects.
         """
+        content = identity_content(identity)
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        self.spill, self.plans, self.records = (
+            self.client.child(f"{name}/{digest}") for name in _OF_IDENTITY
+        )
         found = self.identity()
         if found == identity:
             self.was_there = True
@@ -46,8 +57,7 @@ class ScratchObjects:
         where = self.client.url.text
         if found is not None and not overwrite:
             raise OutputError(of_something_else(where, identity, found, to_discard))
-        self._clear()
-        content = identity_content(identity)
+        self._clear(has_identity=found is not None)
         try:
             self.client.create(IDENTITY_NAME, content)
         except FileExistsError:  # another process, or an answer that was lost
@@ -68,17 +78,23 @@ class ScratchObjects:
         if self.identity() in (of, None):
             for name in _FOLDERS:
                 self.client.delete(each.key for each in self.client.objects(name))
-            self.client.delete([NODES_NAME])
             self.client.delete([IDENTITY_NAME])  # last: it states whose folder this is
 
-    def _clear(self) -> None:
-        """Remove unfinished work; its identity first, so that what is left cannot pass for resumable work."""
+    def _clear(self, *, has_identity: bool) -> None:
+        """Remove unfinished work; its identity first, so that what is left cannot pass for resumable work.
+
+        Where there was no identity and one is there now, another build has begun, and all stays. What nodes of a
+        cluster look for stays, too: it was put before.
+        """
         keys = [each.key for each in self.client.objects()]
+        if not has_identity and IDENTITY_NAME in keys and self.identity() is not None:
+            return
         for key in keys:
-            if key not in {IDENTITY_NAME, NODES_NAME} and key.partition("/")[0] not in _FOLDERS:
+            if key != IDENTITY_NAME and key.partition("/")[0] not in _FOLDERS:
                 raise OutputError(
                     f"{self.client.url.text}: holds {without_controls(key)!r}, which no build put there; give another "
                     "{--scratch}, or another {--out}"
                 )
-        self.client.delete([IDENTITY_NAME])
-        self.client.delete(keys)
+        if IDENTITY_NAME in keys:
+            self.client.delete([IDENTITY_NAME])
+        self.client.delete(key for key in keys if key.partition("/")[0] != _NODES)

@@ -165,7 +165,7 @@ class ObjectClient:
         """Write an object, in place of one that is there."""
         return self._put(key, data, len(data), mode="overwrite")
 
-    def create(self, key: str, data: bytes) -> RemoteObject:
+    def create(self, key: str, data: bytes | memoryview) -> RemoteObject:
         """Write an object that is not there yet; of two processes that create one object, one does.
 
         An answer can be lost after the object was written. The object that is found at the next attempt counts as
@@ -243,7 +243,7 @@ class ObjectClient:
     def _put(
         self,
         key: str,
-        data: bytes | Path,
+        data: bytes | memoryview | Path,
         num_bytes: int,
         *,
         mode: str,

@@ -43,7 +43,7 @@ FRAMES_OF_RANGES = 8_000
 
 PEER_SETTINGS = {
     "mds": ["--workers", "4", "--predownload", "8192"],
-    "litdata": ["--workers", "2", "--pre-chunks", "4"],
+    "litdata": ["--workers", "2", "--pre-chunks", "2"],
 }
 """The fastest of those that were tried here."""
 

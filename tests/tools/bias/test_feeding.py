@@ -25,7 +25,7 @@ from frame_store.remote.shards import plan as shard_plan
 from loader import SamplingSpec
 from loader.sampling.plan import make_plan
 from tests.support.commands import run
-from tests.support.object_stores import upload
+from tests.support.object_stores import ACCESS_KEY, SECRET_KEY, upload
 
 FRAME, GAP = 13_000, 600
 SAMPLERS = {
@@ -268,7 +268,9 @@ def test_the_command_prints_it_for_a_cache_here_and_at_a_url(
             store, SamplingSpec(), world_size=1, ranks=1, batch_size=16, remainder=None
         )
         feed = count_feed(batches, stored_frames(store), folder_bytes=1_000_000, num_batches=num_batches)
-    found = json.loads(run(bucket_folder, *flags, "--json", command=cache_bias).stdout)["store"][0]
+    there = run(bucket_folder, *flags, "--json", command=cache_bias)
+    assert not any(secret in there.output for secret in (ACCESS_KEY, SECRET_KEY, "127.0.0.1"))
+    found = json.loads(there.stdout)["store"][0]
     assert found["cache"] == bucket_folder
     for epoch, requests in (("first_epoch", feed.first), ("later_epochs", feed.later)):
         assert (found[epoch]["gets"], found[epoch]["num_bytes"]) == (requests.number, requests.num_bytes)

@@ -83,6 +83,7 @@ def test_interrupted_at_any_write_it_goes_on(in_process, simple_folder, tmp_path
         build(simple_folder, RemoteUrl.of(url))
         assert objects_at(url) == expected, f"interrupted at write {at} of {writes.number}"
         assert not keys_at(f"{url}.building"), at
+        assert not [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()], at
 
 
 def test_work_that_is_done_is_not_done_again(in_process, simple_folder, bucket_folder, monkeypatch):
