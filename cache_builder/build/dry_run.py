@@ -15,7 +15,7 @@ import numpy as np
 
 from cache_builder.build.estimate import BuildEstimate, SampleSize
 from cache_builder.errors import MachineError, UnitNotIndependentError, VideoError
-from cache_builder.executors import Executor, JobDied, JobDone, WorkerPool
+from cache_builder.executors import LOCAL, Executor, JobDied, JobDone, WorkerPool
 from cache_builder.findings import SOURCE_DTYPE
 from cache_builder.gpu import DecoderChoice
 from cache_builder.growing import AppendRequest, new_videos
@@ -86,6 +86,10 @@ def estimate_build(
         workspace = make_workspace(output)
         sources = replace(Sources.of(sources), stage=options.of_stage)
         contents = all_contents = look_into(sources, not_counted=workspace.own_places)
+        if options.executor != LOCAL:
+            progress.note(
+                "decodes on this machine, and its times are those of this machine's workers: a dry run joins no cluster"
+            )
         backend = usable_backend(options, progress)
         if not isinstance(workspace, RemoteWorkspace):  # there it would write
             workspace.require_own_files()

@@ -30,6 +30,7 @@ from cache_builder.progress import NoProgress, Progress
 from cache_builder.settings import BuildConfig, RunOptions
 from cache_builder.sources import SourceContents, Sources, look_into, printable
 from cache_builder.stages import (
+    NodeTokens,
     RemoteWorkspace,
     Workspace,
     cluster_executor,
@@ -121,12 +122,13 @@ class _Build:
         self._overwrite = overwrite
         self._append = append
         self._progress = progress
+        self._tokens = NodeTokens(files=workspace.node_tokens, stores=workspace.node_stores)
         cluster = read_executor(options.executor)
         self._pool: Executor[Any, Any] = (
             WorkerPool[Any, Any](num_workers=options.workers)
             if cluster is None
             else cluster_executor(
-                cluster, options=options, workspace=workspace, videos=contents.videos, progress=progress
+                cluster, options=options, tokens=self._tokens, videos=contents.videos, progress=progress
             )
         )
         self._making = Making(workspace=workspace, options=options, pool=self._pool, progress=progress)
@@ -135,7 +137,7 @@ class _Build:
         try:
             return self._run_in_pool()
         finally:
-            self._workspace.remove_node_tokens()
+            self._tokens.remove()
 
     def _run_in_pool(self) -> BuildReport:
         with self._pool:

@@ -60,7 +60,9 @@ class JoinJob(msgspec.Struct, frozen=True, kw_only=True):
             OSError: disk full or failing.
         """
         path = self.folder / shard_name(self.container, self.shard_id)
-        return finished_shard(path, receipts=self.receipts, shard_id=self.shard_id, write=self._write)
+        return finished_shard(
+            path, receipts=self.receipts, work=self.receipts, shard_id=self.shard_id, write=self._write
+        )
 
     def _write(self, file: ShardFile) -> tuple[FrameIndex, ShardReceipt]:
         store = _open_store(self.cache, self.camera, self.version, self.digest)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from cache_builder.errors import ConfigError, MachineError
 from cache_builder.executors.choice import OWN_CLUSTER
+from cache_builder.executors.ray_joining import AUTOMATIC, require_joinable
 from frame_store.shared import counted, num_usable_cpus
 
 _ADDRESS_VARIABLE: Final = "RAY_ADDRESS"
@@ -71,7 +72,9 @@ class RayCluster:
         else:
             assert found is not None
             tell(f"joins the Ray cluster {whence}; `ray:local` would start one of its own")
-            _require_answer(found, whence)
+            if found != AUTOMATIC:
+                _require_answer(found, whence)
+            require_joinable(found, whence)
             options = {"address": found}
         _init(ray, options, what="start" if is_own else "be joined")
         return cls(ray, leaves=True, is_own=is_own)
@@ -125,13 +128,13 @@ def imported_ray() -> Any:  # noqa: ANN401 - the module
 def _address_found() -> tuple[str | None, str]:
     """The address of a cluster that is there already, and where it stands; None if there is none."""
     given = os.environ.get(_ADDRESS_VARIABLE)
-    if given and given != "auto":
+    if given and given != AUTOMATIC:
         return given, f"at {_ADDRESS_VARIABLE}"
     file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
     with suppress(OSError, UnicodeDecodeError):
         address = file.read_text().strip()
         if address and _answers(address):
-            return address, "of `ray start` on this machine"
+            return AUTOMATIC, "of `ray start` on this machine"
     if given:
         raise MachineError(f"{_ADDRESS_VARIABLE} is auto, and no Ray cluster runs on this machine")
     return None, ""

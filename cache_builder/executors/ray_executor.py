@@ -2,7 +2,7 @@
 
 import pickle
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
@@ -28,6 +28,8 @@ _TASKS_A_CPU: Final = 2
 _SECONDS_BETWEEN_LOOKS: Final = 5.0
 """Nodes come and go; tasks for new ones are handed out after this time at the latest."""
 _SECONDS_TO_CHECK: Final = 300.0
+_CHECKS_OF_A_NODE: Final = 3
+"""A worker process may be lost while it checks, as while it runs a job."""
 _SECONDS_TO_CANCEL: Final = 15.0
 _HOW_LOST: Final = {
     "WorkerCrashedError": "its worker process in the cluster ended",
@@ -166,14 +168,18 @@ class RayExecutor(Executor[Job, Result]):
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         assert self._cluster is not None
-        tasks = {}
-        for node in self._cluster.nodes():
+
+        def check_of(node: str) -> Any:  # noqa: ANN401 - of Ray
             there = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
             task = self._task.options(num_cpus=0, scheduling_strategy=there)
-            tasks[task.remote(version_text(), self._check, None)] = node
-        ends = time.monotonic() + _SECONDS_TO_CHECK
+            return task.remote(version_text(), self._check, None)
+
+        cluster, ends = self._cluster, time.monotonic() + _SECONDS_TO_CHECK
+        waiting = deque((node, check_of(node)) for node in cluster.nodes())
+        losses: Counter[str] = Counter()
         differences = []
-        for task, node in tasks.items():
+        while waiting:
+            node, task = waiting.popleft()
             try:
                 ready, _ = self._ray.wait([task], timeout=max(0.0, ends - time.monotonic()))
                 if not ready:
@@ -183,7 +189,12 @@ class RayExecutor(Executor[Job, Result]):
             except self._ray.exceptions.RayTaskError as error:
                 raise _cannot_run(f"node {node[:8]}", error) from None
             except self._ray.exceptions.RayError as error:
-                if node in self._cluster.nodes():  # one that has left needs no check
+                losses[node] += 1
+                if node not in cluster.nodes():
+                    continue  # one that has left needs no check
+                if losses[node] < _CHECKS_OF_A_NODE:
+                    waiting.append((node, check_of(node)))
+                else:
                     differences.append(_difference(node, f"cannot be checked, because {_how_lost(error)}"))
                 continue
             if answer.kind == "refused":

@@ -115,7 +115,7 @@ class _Kept:
             if isinstance(outcome, JobDied)
             else f"{type(outcome.error).__name__}: {outcome.error}"
         )
-        return [f"cannot decode a small video of this build: {how}"]
+        return [f"cannot end the check of this build: {how}"]
 
     def _run(self, pool: WorkerPool[Any, Any], node: str, job: RunnableJob) -> Answer:
         pool.submit(job)

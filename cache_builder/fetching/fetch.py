@@ -15,15 +15,20 @@ from cache_builder.progress import NoProgress, Progress
 from cache_builder.stages import Workspace, resolved
 from frame_store.errors import StoreDamagedError, StoreNotFoundError
 from frame_store.files import read_inside
-from frame_store.manifest import CacheManifest, FileEntry, decode_manifest, read_manifest
+from frame_store.manifest import (
+    MAX_MANIFEST_BYTES,
+    CacheManifest,
+    FileEntry,
+    decode_manifest,
+    read_manifest,
+)
 from frame_store.names import COLUMNS_NAME, GENERATION_NAME, manifest_name
 from frame_store.remote import ObjectClient, RemoteUrl, WantedObject, download_objects
-from frame_store.remote_files import FilesOfFolder, files_of_cache, newest_version, raw_manifest
+from frame_store.remote_files import FilesOfFolder, all_manifests, files_of_cache
 from frame_store.shared import counted, counted_in_groups, listed, whole_number
 
 DEFAULT_JOBS: Final = 16
 _TRIES: Final = 2
-_MAX_MANIFEST_BYTES: Final = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,11 +122,11 @@ def fetch_cache(
 
 def _manifests(client: ObjectClient) -> tuple[list[bytes], CacheManifest]:
     """The bytes of all versions, checked, and the newest one."""
-    raws, decoded = [], []
-    for version in range(newest_version(client) + 1):
-        raws.append(raw_manifest(client, version))
-        name = client.url.object_text(manifest_name(version))
-        decoded.append(decode_manifest(raws[-1], version=version, name=name))
+    raws = all_manifests(client)
+    decoded = [
+        decode_manifest(raw, version=version, name=client.url.object_text(manifest_name(version)))
+        for version, raw in enumerate(raws)
+    ]
     return raws, decoded[-1]
 
 
@@ -145,7 +150,7 @@ def _num_manifests_there(output: Path, manifests: Sequence[bytes], url: RemoteUr
         ) from error
     for version, expected in enumerate(manifests[:num_there]):
         name = manifest_name(version)
-        if read_inside(output, name, max_bytes=_MAX_MANIFEST_BYTES) != expected:
+        if read_inside(output, name, max_bytes=MAX_MANIFEST_BYTES) != expected:
             raise OutputError(
                 f"{output}: is another cache than {url.text}: {name} differs; nothing was changed: give another DIR"
             )

@@ -13,13 +13,14 @@ from cache_builder.jobs.put_shards import rows_of_shards
 from cache_builder.jobs.sample_job import SampleJob, UnitSample
 from cache_builder.jobs.shard_job import ShardJob
 from cache_builder.jobs.shard_receipts import finished_shard, shard_rows_path
-from cache_builder.jobs.spill import ObjectSpill, SpillPlace, UnitSpill, spilled_unit
+from cache_builder.jobs.spill import TEMPORARY, ObjectSpill, SpillPlace, UnitSpill, spilled_unit
 from cache_builder.jobs.spilled_frames import SpillDamagedError
 from cache_builder.jobs.unit_job import UnitJob, empty_receipt
 
 __all__ = [
     "PLAN_DIGEST_NAME",
     "PLAN_FILES",
+    "TEMPORARY",
     "GatherPlaces",
     "ObjectSpill",
     "PlanNames",

@@ -47,6 +47,8 @@ class GatherPlaces(msgspec.Struct, frozen=True, kw_only=True):
     plan: Path
     receipts: Path
     """Of finished shards."""
+    work: Path
+    """Where shards are written before they get their names, on the file system of `cache`."""
     cache: Path
     """Where the generation lies; of shards that are objects, all of it but the shards."""
     objects: ShardObjects | None = None

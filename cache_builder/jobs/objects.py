@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from cache_builder.errors import OutputError
-from frame_store import remote_files
-from frame_store.errors import ObjectMissingError, StoreNotFoundError
-from frame_store.manifest import decode_manifest
+from frame_store.errors import ObjectMissingError
+from frame_store.manifest import MAX_MANIFEST_BYTES, decode_manifest
 from frame_store.names import manifest_name
 from frame_store.remote import ObjectClient, RemoteObject
+from frame_store.remote_files import last_true
 
 MAX_SINGLE_PUT_BYTES: Final = 5 * 10**9
 """Stores take no larger object in one request, and only single requests create without replacing."""
@@ -83,11 +83,12 @@ def has_content(client: ObjectClient, found: RemoteObject, path: Path) -> bool:
 
 
 def newest_version(cache: ObjectClient) -> int | None:
-    """The number of the newest manifest; None where there is no cache. Raises what `ObjectClient` raises."""
-    try:
-        return remote_files.newest_version(cache)
-    except StoreNotFoundError:
-        return None
+    """The highest version of a manifest; None where there is no cache. Versions are dense, so no list is needed."""
+
+    def is_there(version: int) -> bool:
+        return cache.find(manifest_name(version)) is not None
+
+    return last_true(is_there) if is_there(0) else None
 
 
 def named_folders(cache: ObjectClient) -> list[str]:
@@ -95,7 +96,7 @@ def named_folders(cache: ObjectClient) -> list[str]:
     version = newest_version(cache)
     if version is None:
         return []
-    raw = remote_files.raw_manifest(cache, version)
+    raw = cache.get(manifest_name(version), max_bytes=MAX_MANIFEST_BYTES)
     return list(
         decode_manifest(raw, version=version, name=cache.url.object_text(manifest_name(version))).folders
     )

@@ -53,7 +53,11 @@ class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
                 self.places.objects, f"{self.folder.name}/{name}", shard_id=self.shard_id, write=self._write
             )
         return finished_shard(
-            self.folder / name, receipts=self.places.receipts, shard_id=self.shard_id, write=self._write
+            self.folder / name,
+            receipts=self.places.receipts,
+            work=self.places.work,
+            shard_id=self.shard_id,
+            write=self._write,
         )
 
     def _write(self, file: ShardFile) -> tuple[npt.NDArray[np.void], ShardReceipt]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -18,8 +19,14 @@ WriteShard: TypeAlias = Callable[[ShardFile], tuple[FrameIndex, ShardReceipt]]
 """Writes the shard into a new file; returns its rows of the index, and the receipt of the sealed file."""
 
 
-def finished_shard(path: Path, *, receipts: Path, shard_id: int, write: WriteShard) -> ShardReceipt:
+def finished_shard(
+    path: Path, *, receipts: Path, work: Path, shard_id: int, write: WriteShard
+) -> ShardReceipt:
     """Write the shard `path` and its rows of the index, unless an intact shard exists that has a receipt.
+
+    It is written into `work`, a folder of the same file system, under a name that no other process takes: a job of a
+    node that is thought lost may still run while the job runs again elsewhere. `work` is outside of the cache, so that
+    what such a job leaves is not published.
 
     Raises:
         OSError: disk full or failing.
@@ -30,10 +37,13 @@ def finished_shard(path: Path, *, receipts: Path, shard_id: int, write: WriteSha
     if earlier is not None:
         return earlier
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with ShardFile(temporary) as file:
-        rows, written = write(file)
-    temporary.replace(path)
+    temporary = work / f"{path.name}.{os.urandom(4).hex()}.tmp"
+    try:
+        with ShardFile(temporary) as file:
+            rows, written = write(file)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     sync_path(path.parent)
     receipt.write(written, rows)
     return written

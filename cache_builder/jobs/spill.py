@@ -7,7 +7,7 @@ before they are used. Objects are whole or absent, and each frame is checked whe
 
 import os
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -18,6 +18,9 @@ from frame_store.codec import crc32c
 from frame_store.errors import ObjectMissingError
 from frame_store.remote import ObjectClient
 from frame_store.shared import raise_if_out_of_files
+
+TEMPORARY: Final = ".tmp"
+"""End of the names of files that are being written. A killed job leaves them, and the next run removes them."""
 
 
 class ObjectSpill(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,8 +39,8 @@ class SpilledUnit(Protocol):
     """One unit's spill, wherever it is."""
 
     @property
-    def frames_path(self) -> Path:
-        """The file into which the frames are written."""
+    def written_path(self) -> Path:
+        """The file into which the frames are written. No other process has one of this name."""
         ...
 
     def write_receipt(self, receipt: UnitReceipt) -> None:
@@ -66,14 +69,16 @@ class UnitSpill:
     """Paths of one unit's spill, by the unit's name."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.frames_path = folder / f"{name}.frames"
+        self.frames_path = folder / frames_key(name)
+        """Of a unit that has a receipt."""
         self._receipt_path = folder / f"{name}.receipt"
+        self.written_path = folder / f"{name}.{os.urandom(4).hex()}{TEMPORARY}"
 
     def write_receipt(self, receipt: UnitReceipt) -> None:
-        """Write the receipt, which makes the unit count as decoded."""
-        temporary = self._receipt_path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_bytes(with_checksum(msgspec.msgpack.encode(receipt)))
-        temporary.replace(self._receipt_path)
+        """Give the frames their name and write the receipt, which makes the unit count as decoded."""
+        self.written_path.replace(self.frames_path)
+        self.written_path.write_bytes(with_checksum(msgspec.msgpack.encode(receipt)))
+        self.written_path.replace(self._receipt_path)
 
     def read_receipt(self) -> UnitReceipt | None:
         """The receipt of an earlier run; None unless it and all its frames are intact.
@@ -106,7 +111,8 @@ class UnitSpill:
         self.frames_path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Nothing: frames without a receipt do not count, and are written over."""
+        """Remove what was written and has no receipt."""
+        self.written_path.unlink(missing_ok=True)
 
 
 class UnitObjects:
@@ -116,11 +122,11 @@ class UnitObjects:
         self._client = place.client
         self._frames_key = frames_key(name)
         self._receipt_key = f"{name}.receipt"
-        self.frames_path = temporary_path(place.work, self._frames_key)
+        self.written_path = temporary_path(place.work, self._frames_key)
 
     def write_receipt(self, receipt: UnitReceipt) -> None:
         """Put the frames, then the receipt, which makes the unit count as decoded."""
-        self._client.put_file(self._frames_key, self.frames_path)
+        self._client.put_file(self._frames_key, self.written_path)
         self.close()
         self._client.put(self._receipt_key, with_checksum(msgspec.msgpack.encode(receipt)))
 
@@ -142,7 +148,7 @@ class UnitObjects:
 
     def close(self) -> None:
         """Remove the local file."""
-        self.frames_path.unlink(missing_ok=True)
+        self.written_path.unlink(missing_ok=True)
 
 
 def frames_key(name: str) -> str:

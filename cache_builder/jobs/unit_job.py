@@ -134,7 +134,7 @@ class UnitJob(StagedVideoJob, frozen=True, kw_only=True, eq=False):
         with (
             VideoReader(self.path, self.scan, backend=backend) as reader,
             decoder_log(self.scan.facts.codec) as log,
-            spill.frames_path.open("wb", buffering=1 << 20) as file,
+            spill.written_path.open("wb", buffering=1 << 20) as file,
         ):
             decoder = reader.decode(
                 self.unit.first_packet,

@@ -11,6 +11,7 @@ from cache_builder.stages.identity import (
 )
 from cache_builder.stages.kept_reports import remove_reports, reports_of, write_report
 from cache_builder.stages.node_check import NodeCheckJob, cluster_executor, make_node_check
+from cache_builder.stages.node_places import NodeTokens
 from cache_builder.stages.other_files import (
     write_files_of_index,
     write_index,
@@ -34,6 +35,7 @@ __all__ = [
     "DecodeResult",
     "DecodeStage",
     "NodeCheckJob",
+    "NodeTokens",
     "RemoteWorkspace",
     "ScratchObjects",
     "Workspace",

@@ -124,7 +124,7 @@ class StagedObject:
     def _download(self, path: Path) -> None:
         """Write the object to `path`, in parts that come at the same time."""
         if self.e_tag is None:  # the parts may be of two contents
-            self._check_unchanged()
+            self.require_unchanged()
         starts = range(0, self.num_bytes, PART_BYTES)
         with path.open("wb") as file:
             file.truncate(self.num_bytes)
@@ -139,9 +139,15 @@ class StagedObject:
                     for part in parts:
                         part.cancel()
         if self.e_tag is None:
-            self._check_unchanged()
+            self.require_unchanged()
 
-    def _check_unchanged(self) -> None:
+    def require_unchanged(self) -> None:
+        """Look whether the object is as it was.
+
+        Raises:
+            ObjectChangedError: it is another one.
+            ObjectStoreError: it is gone, or the store cannot be reached.
+        """
         now = StagedObject.of(self.client.head(self.key), self.client, self.stage)
         if now.status != self.status:
             raise ObjectChangedError(f"{self.text}: was replaced since its folder was listed")

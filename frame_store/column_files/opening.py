@@ -67,7 +67,7 @@ def _opened(tree: CacheTree, entry: ColumnsEntry, *, num_rows: int) -> Columns:
             f"{store_path / entry.folder}: columns of generation {record.generation[:16]} with "
             f"{counted(record.num_rows, 'frame')} and {counted(record.num_videos, 'video')}, "
             f"expected those of videos {entry.first_video} to {entry.first_video + entry.num_videos - 1} with "
-            f"{counted(num_rows, 'frame')}; {remedy(store_path)}"
+            f"{counted(num_rows, 'frame')}; {remedy(tree.text)}"
         )
     length_of = {"frame": num_rows, "video": entry.num_videos}
     try:
@@ -106,7 +106,7 @@ def read_dataset(tree: CacheTree) -> Mapping[str, Any] | None:
     record = _read_record(tree, entries[-1])
     if not has_columns(tree, entries[-1], record):
         raise StoreDamagedError(
-            f"{tree.store_path / entries[-1].folder}: is of another generation; {remedy(tree.store_path)}"
+            f"{tree.store_path / entries[-1].folder}: is of another generation; {remedy(tree.text)}"
         )
     return record.dataset
 
@@ -127,10 +127,18 @@ def open_column(
     def mapped(file: FileEntry, dtype: str, shape: tuple[int, ...]) -> MappedArray:
         entry = file.inside(folder)
         need = None if remote is None else partial(need_files, remote, [entry])
-        return MappedArray(store_path, entry.name, dtype=np.dtype(dtype), shape=shape, need=need)
+        return MappedArray(
+            store_path,
+            entry.name,
+            dtype=np.dtype(dtype),
+            shape=shape,
+            need=need,
+            cache_name=None if remote is None else remote.url.text,
+        )
 
     if column.codes is not None:
         need_files(remote, [column.codes.inside(folder)])
+    cache = store_path if remote is None else remote.url.text
     return Column(
         name=column.name,
         scope=column.scope,
@@ -140,12 +148,14 @@ def open_column(
                 valid=None if column.valid is None else mapped(column.valid, "|b1", (length,)),
             ),
         ),
-        strings=None if column.codes is None else read_texts(store_path, column.codes.inside(folder)),
+        strings=None
+        if column.codes is None
+        else read_texts(store_path, column.codes.inside(folder), cache=cache),
     )
 
 
-def read_texts(store_path: Path, entry: FileEntry) -> tuple[str, ...]:
-    """The texts of a column, by code.
+def read_texts(store_path: Path, entry: FileEntry, *, cache: Path | str) -> tuple[str, ...]:
+    """The texts of a column, by code. `cache` is what the cache is called in messages.
 
     Raises:
         StoreDamagedError: the file is missing, a link, cannot be read or was altered.
@@ -157,9 +167,9 @@ def read_texts(store_path: Path, entry: FileEntry) -> tuple[str, ...]:
         raw = read_inside(store_path, entry.name, max_bytes=MAX_TEXTS_BYTES)
     except OSError as error:
         raise_if_out_of_files(error)
-        raise StoreDamagedError(f"{path}: {error.strerror}; {remedy(store_path)}") from error
+        raise StoreDamagedError(f"{path}: {error.strerror}; {remedy(cache)}") from error
     if len(raw) != entry.num_bytes or hashlib.sha256(raw).hexdigest() != entry.sha256:
-        raise StoreDamagedError(f"{path}: sha256 differs from that in columns.json; {remedy(store_path)}")
+        raise StoreDamagedError(f"{path}: sha256 differs from that in columns.json; {remedy(cache)}")
     try:
         texts = msgspec.json.decode(raw, type=tuple[str, ...])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -137,6 +137,6 @@ def read_columns_record(store_path: Path, entry: ColumnsEntry) -> ColumnsRecord:
     return decode_signed(raw, ColumnsRecord, name=str(path))
 
 
-def remedy(store_path: Path) -> str:
+def remedy(cache: Path | str) -> str:
     """What to do about damaged columns."""
-    return f"run cache-verify on {store_path}; cache-build --columns writes columns again"
+    return f"run cache-verify on {cache}; cache-build --columns writes columns again"

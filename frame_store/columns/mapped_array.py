@@ -29,8 +29,12 @@ class MappedArray:
         section: str = "4.2",
         to_restore: str = "cache-build --columns writes columns again",
         need: Callable[[], None] | None = None,
+        cache_name: str | None = None,
     ) -> None:
-        """Open nothing. For messages: the `section` of FORMAT.md, and what writes a damaged file again.
+        """Open nothing.
+
+        For messages: the `section` of FORMAT.md, what writes a damaged file again, and what the cache is called, if not
+        by `store_path`.
 
         `need`, which pickles, has the file of a remote cache downloaded before it is mapped.
         """
@@ -41,6 +45,7 @@ class MappedArray:
         self._section = section
         self._to_restore = to_restore
         self._need = need
+        self._cache_name = cache_name or str(store_path)
         self._mapped: tuple[npt.NDArray[Any], int] | None = None
         """The array, and the bytes of its file."""
 
@@ -77,4 +82,4 @@ class MappedArray:
 
     @property
     def _remedy(self) -> str:
-        return f"run cache-verify on {self._store_path}; {self._to_restore}"
+        return f"run cache-verify on {self._cache_name}; {self._to_restore}"

@@ -53,13 +53,13 @@ def mapped_orders(tree: CacheTree) -> list[tuple[ContentOrderEntry, MappedArray]
     if not tree.leads:
         return []
     return [
-        (entry, mapped_order(tree.store_path, entry))
+        (entry, mapped_order(tree.store_path, entry, cache_name=tree.text))
         for entry in tree.manifest.content_orders
         if entry.first_frame < tree.num_frames
     ]
 
 
-def mapped_order(store_path: Path, entry: ContentOrderEntry) -> MappedArray:
+def mapped_order(store_path: Path, entry: ContentOrderEntry, *, cache_name: str | None = None) -> MappedArray:
     """One content order of the cache at `store_path`, as in `mapped_orders`."""
     return MappedArray(
         store_path,
@@ -68,4 +68,5 @@ def mapped_order(store_path: Path, entry: ContentOrderEntry) -> MappedArray:
         shape=(entry.num_frames,),
         section="4.3",
         to_restore="cache-verify --repair makes a content order again",
+        cache_name=cache_name,
     )

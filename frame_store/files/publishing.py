@@ -11,8 +11,11 @@ _RENAME_EXCHANGE: Final = 2
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write `data` under a temporary name, fsync it and rename it to `path`, replacing what was there."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    """Write `data` under a temporary name, fsync it and rename it to `path`, replacing what was there.
+
+    Processes of several machines may do so at once: a process id would not tell them apart.
+    """
+    temporary = path.with_name(f"{path.name}.{int.from_bytes(os.urandom(4))}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)

@@ -56,12 +56,17 @@ class GenerationTree:
     def read_videos(self) -> list[VideoEntry]:
         """The table of videos by local video_id. Raises what `videos.read_videos` and `need_files` raise."""
         need_files(self.remote, self.files_named([VIDEOS_NAME]))
-        return read_videos(self.store_path, self.folder, self.generation)
+        return read_videos(self.store_path, self.folder, self.generation, cache_name=self.text)
 
     def stream_videos(self) -> Iterator[VideoEntry]:
         """The table of videos, record by record. Raises what `read_videos` raises, also in the middle."""
         need_files(self.remote, self.files_named([VIDEOS_NAME]))
-        return stream_videos(self.store_path, self.folder, self.generation)
+        return stream_videos(self.store_path, self.folder, self.generation, cache_name=self.text)
+
+    @property
+    def text(self) -> str:
+        """What the cache is called in messages: its path, or its URL."""
+        return str(self.store_path) if self.remote is None else self.remote.url.text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,10 +118,13 @@ def encode_videos(entries: Iterable[VideoEntry]) -> Iterator[bytes]:
         yield msgspec.json.encode(entry) + b"\n"
 
 
-def read_videos(store_path: Path, folder: str, generation: Generation) -> list[VideoEntry]:
+def read_videos(
+    store_path: Path, folder: str, generation: Generation, *, cache_name: str | None = None
+) -> list[VideoEntry]:
     """The table of videos of the generation in `folder` of the cache; a video's position is its local video_id.
 
-    The SHA-256 of the file is compared before anything in it is used. A record takes some 2.5 kB of memory.
+    The SHA-256 of the file is compared before anything in it is used. A record takes some 2.5 kB of memory. Messages
+    have `cache_name` for what the cache is called, if not by `store_path`.
 
     Raises:
         StoreDamagedError: the file is missing, a link, cannot be read, or differs from what `generation.json` states.
@@ -129,24 +132,28 @@ def read_videos(store_path: Path, folder: str, generation: Generation) -> list[V
         OSError: no more files can be opened.
     """
     try:
-        return list(stream_videos(store_path, folder, generation))
+        return list(stream_videos(store_path, folder, generation, cache_name=cache_name))
     except MemoryError as error:
         path = store_path / folder / VIDEOS_NAME
         raise StoreFormatError(f"{path}: takes more memory than the machine has") from error
 
 
-def stream_videos(store_path: Path, folder: str, generation: Generation) -> Iterator[VideoEntry]:
+def stream_videos(
+    store_path: Path, folder: str, generation: Generation, *, cache_name: str | None = None
+) -> Iterator[VideoEntry]:
     """`read_videos`, record by record, so that they need not all be in memory. Raises the same, also in the middle."""
     path = store_path / folder / VIDEOS_NAME
     try:
-        file = _open_checked(store_path, folder, generation)
+        file = _open_checked(store_path, folder, generation, cache_name or str(store_path))
         yield from _decode_lines(file, generation, name=str(path))
     except OSError as error:
         raise_if_out_of_files(error)
-        raise StoreDamagedError(f"{path}: {error.strerror}; run cache-verify on {store_path}") from error
+        raise StoreDamagedError(
+            f"{path}: {error.strerror}; run cache-verify on {cache_name or store_path}"
+        ) from error
 
 
-def _open_checked(store_path: Path, folder: str, generation: Generation) -> OpenFile:
+def _open_checked(store_path: Path, folder: str, generation: Generation, cache_name: str) -> OpenFile:
     """The open table, which has the size and the SHA-256 of its entry in `generation.json`."""
     entry = generation.file(VIDEOS_NAME)
     path = store_path / folder / VIDEOS_NAME
@@ -162,7 +169,7 @@ def _open_checked(store_path: Path, folder: str, generation: Generation) -> Open
             if hashlib.file_digest(stream, "sha256").hexdigest() != entry.sha256:
                 problem = "sha256 differs from that in generation.json"
     if problem is not None:
-        raise StoreDamagedError(f"{path}: {problem}; run cache-verify on {store_path}")
+        raise StoreDamagedError(f"{path}: {problem}; run cache-verify on {cache_name}")
     return file
 
 

@@ -1,7 +1,6 @@
 """Rows of the `index.npy` of all generations, each checked before a reader follows it (FORMAT.md section 4)."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -137,7 +136,7 @@ class _IndexFile:
     """The index of one generation. All numbers count from 0 in it."""
 
     def __init__(self, tree: GenerationTree, *, is_mapped: bool) -> None:
-        self._store_path: Path = tree.store_path
+        self._cache_name = tree.text
         self._generation: Generation = tree.generation
         rows = open_index(tree.path, num_frames=tree.generation.num_frames)
         self.rows = rows if is_mapped else rows[:0].copy()
@@ -164,7 +163,7 @@ class _IndexFile:
             )
 
     def damaged(self, reason: str) -> StoreDamagedError:
-        return StoreDamagedError(f"{self.path}: {reason}; run cache-verify on {self._store_path}")
+        return StoreDamagedError(f"{self.path}: {reason}; run cache-verify on {self._cache_name}")
 
 
 class _FirstRows:

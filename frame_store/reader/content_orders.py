@@ -21,6 +21,7 @@ class ContentOrders:
             (entry, order) for entry, order in mapped_orders(tree) if entry.first_frame < self._num_frames
         ]
         self._remote = tree.remote
+        self._cache_name = tree.text
         self._joined: npt.NDArray[np.uint32] | None = None
 
     @property
@@ -58,7 +59,7 @@ class ContentOrders:
         if int(ids.max()) >= entry.num_frames:
             raise StoreDamagedError(
                 f"{self._store_path / entry.file.name}: has frame id {ids.max()}, outside [0, {entry.num_frames}); "
-                f"run cache-verify on {self._store_path}"
+                f"run cache-verify on {self._cache_name}"
             )
         in_cache: npt.NDArray[np.uint32] = ids + np.uint32(entry.first_frame)
         return in_cache

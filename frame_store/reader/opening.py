@@ -106,7 +106,7 @@ def _group_of(stores: dict[str, CacheStore]) -> CameraGroup:
         if (what := differing_frames(leader, store)) is not None:
             raise StoreDamagedError(
                 f"{store.path}: cameras {without_controls(names[0])!r} and {without_controls(name)!r} have other "
-                f"frames of their videos: {what} differs; run cache-verify on {store.path}"
+                f"frames of their videos: {what} differs; run cache-verify on {store.tree.text}"
             )
         same_ids = _hashes_of(store, ORDER_NAME) == _hashes_of(leader, ORDER_NAME) or None
         cameras[name] = aligned_store(store, leader, name=name, same_ids=same_ids)

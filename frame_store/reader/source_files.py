@@ -1,7 +1,11 @@
-"""The files of source order of an open cache, mapped when they are asked for."""
+"""The files of source order of an open cache, mapped when they are asked for.
+
+Of a remote cache, a file with a number for each frame is downloaded at its first use: most epochs need none of them.
+"""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +16,13 @@ from frame_store.files import open_inside
 from frame_store.manifest import MANY_GENERATIONS, CacheTree, GenerationTree
 from frame_store.reader.mapped_range import MappedRange
 from frame_store.shared import counted
-from frame_store.source_files import DTYPE_OF_FILE, SOURCE_FILE_NAMES, SOURCE_PTS_NAME, open_source_order
+from frame_store.source_files import (
+    DTYPE_OF_FILE,
+    SOURCE_FILE_NAMES,
+    SOURCE_PTS_NAME,
+    STARTS_NAMES,
+    open_source_order,
+)
 from frame_store.source_order import JoinedPts, SourceOrder, joined_order
 
 
@@ -28,12 +38,10 @@ class SourceFiles:
             for entry in each.generation.files
             if entry.name in SOURCE_FILE_NAMES
         }
+        self._is_deferred = tree.remote is not None and len(tree.generations) <= MANY_GENERATIONS
         # The other files of several generations are copied, not mapped, once the order is there.
-        self._mapped = [
-            path
-            for path in self._num_bytes
-            if len(tree.generations) == 1 or path.endswith(f"{os.sep}{SOURCE_PTS_NAME}")
-        ]
+        self._stays_mapped = SOURCE_FILE_NAMES if len(tree.generations) == 1 else (SOURCE_PTS_NAME,)
+        self._mapped: list[str] = []
         self._order: SourceOrder | None = None
 
     def order(self) -> SourceOrder:
@@ -46,18 +54,28 @@ class SourceFiles:
             OSError: no more files can be opened.
         """
         order = self._order
-        try:
+        with self._with_remedy():
             if order is None:
-                self._tree.need(SOURCE_FILE_NAMES)
+                names = STARTS_NAMES if self._is_deferred else SOURCE_FILE_NAMES
+                self._tree.need(names)
                 order = self._opened_order()
+                self._mapped = self._paths_of([name for name in names if name in self._stays_mapped])
             self._check_sizes(self._mapped)
-        except StoreDamagedError as error:
-            raise StoreDamagedError(f"{error}; run cache-verify on {self._tree.store_path}") from error
         self._order = order
         return order
 
+    @contextmanager
+    def _with_remedy(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreDamagedError as error:
+            raise StoreDamagedError(f"{error}; run cache-verify on {self._tree.text}") from error
+
     def _opened_order(self) -> SourceOrder:
         generations = self._tree.generations
+        if self._is_deferred:
+            self._check_sizes(self._paths_of(STARTS_NAMES))
+            return joined_order([_opened(each, at_first_use=self._at_first_use) for each in generations])
         if len(generations) <= MANY_GENERATIONS:
             orders = [_opened(each) for each in generations]
             self._check_sizes(self._num_bytes)
@@ -67,6 +85,19 @@ class SourceFiles:
         orders = [_copied(_opened(each)) for each in generations]
         pts = _mapped_pts(self._tree, [order.num_rows for order in orders])
         return replace(joined_order(orders), source_pts=pts)
+
+    @contextmanager
+    def _at_first_use(self, name: str) -> Iterator[None]:
+        """Around the mapping of a file that was deferred. Those of all generations are downloaded together."""
+        with self._with_remedy():
+            self._tree.need([name])
+            self._check_sizes(self._paths_of([name]))
+            yield
+        if name in self._stays_mapped:
+            self._mapped.extend(path for path in self._paths_of([name]) if path not in self._mapped)
+
+    def _paths_of(self, names: Sequence[str]) -> list[str]:
+        return [path for path in self._num_bytes if os.path.basename(path) in names]  # noqa: PTH119 - as above
 
     def _check_sizes(self, paths: Iterable[str]) -> None:
         for path in paths:
@@ -79,7 +110,9 @@ class SourceFiles:
                 raise StoreDamagedError(f"{path}: expected {counted(expected, 'byte')}, found {found}")
 
 
-def _opened(tree: GenerationTree) -> SourceOrder:
+def _opened(
+    tree: GenerationTree, *, at_first_use: Callable[[str], AbstractContextManager[None]] | None = None
+) -> SourceOrder:
     generation = tree.generation
     return open_source_order(
         tree.path,
@@ -87,6 +120,7 @@ def _opened(tree: GenerationTree) -> SourceOrder:
         num_frames=generation.num_frames,
         num_videos=generation.num_videos,
         is_shuffled=generation.layout == "shuffled",
+        at_first_use=at_first_use,
     )
 
 

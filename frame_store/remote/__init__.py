@@ -1,16 +1,19 @@
 """Object stores and web servers: addresses, requests with retries, and folders of what was downloaded."""
 
 from frame_store.remote.cache import RemoteCache, default_folder
-from frame_store.remote.client import ObjectClient
-from frame_store.remote.connections import Connections
 from frame_store.remote.download import Downloaded, WantedObject, download_objects
 from frame_store.remote.folder import BoundedFolder, HeldFile
-from frame_store.remote.listing import RemoteObject
 from frame_store.remote.mirror import Mirror, MirroredFile
 from frame_store.remote.request_threads import RequestThreads
-from frame_store.remote.retries import RetryPolicy
+from frame_store.remote.requests import (
+    Connections,
+    ObjectClient,
+    RemoteObject,
+    RemoteUrl,
+    RetryPolicy,
+    is_url,
+)
 from frame_store.remote.shards import FolderWarning, ShardFeed, ShardFolder, ShardObject
-from frame_store.remote.url import RemoteUrl, is_url
 
 __all__ = [
     "BoundedFolder",

@@ -8,10 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from frame_store.remote.client import ObjectClient
 from frame_store.remote.folder import BoundedFolder
 from frame_store.remote.mirror import Mirror, MirroredFile
-from frame_store.remote.url import RemoteUrl
+from frame_store.remote.requests import ObjectClient, RemoteUrl
 from frame_store.shared import user_path
 
 _DIGITS: Final = 16

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from frame_store.errors import ObjectMissingError
-from frame_store.remote.client import ObjectClient
+from frame_store.remote.requests import ObjectClient
 from frame_store.shared import counted
 
 PART_BYTES: Final = 4 << 20

@@ -15,8 +15,8 @@ from typing import Final
 
 from frame_store.errors import StoreDamagedError
 from frame_store.files import write_file
-from frame_store.remote.client import ObjectClient
 from frame_store.remote.request_threads import RequestThreads
+from frame_store.remote.requests import ObjectClient
 from frame_store.shared import counted
 
 _PART_BYTES: Final = 8 << 20
@@ -90,7 +90,8 @@ class Mirror:
                 number = os.open(part, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
                 try:
                     fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    part.unlink()
+                    if _is_named(part, number):  # and no other one, which came after somebody else's removal
+                        part.unlink()
                 finally:
                     os.close(number)
 

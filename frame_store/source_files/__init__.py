@@ -9,6 +9,7 @@ from frame_store.source_files.names import (
     SOURCE_FILE_NAMES,
     SOURCE_FRAMES_NAME,
     SOURCE_PTS_NAME,
+    STARTS_NAMES,
 )
 from frame_store.source_files.opening import open_source_order
 from frame_store.source_files.writing import write_joined_source_order, write_source_order
@@ -21,6 +22,7 @@ __all__ = [
     "SOURCE_FILE_NAMES",
     "SOURCE_FRAMES_NAME",
     "SOURCE_PTS_NAME",
+    "STARTS_NAMES",
     "find_source_problems",
     "open_source_order",
     "order_of_index",

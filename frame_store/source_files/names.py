@@ -18,3 +18,5 @@ DTYPE_OF_FILE: Final[dict[str, np.dtype[Any]]] = {
     SOURCE_PTS_NAME: np.dtype("<f8"),
 }
 SOURCE_FILE_NAMES: Final = tuple(DTYPE_OF_FILE)
+STARTS_NAMES: Final = (FIRST_ROW_NAME, FIRST_STORED_NAME)
+"""Those with a number for each video, and one more. The others have one for each frame."""

@@ -1,8 +1,9 @@
 """Maps the files of source order, which may come from a stranger."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,17 @@ from frame_store.source_files.names import (
     SOURCE_FRAMES_NAME,
     SOURCE_PTS_NAME,
 )
-from frame_store.source_order import SourceOrder
+from frame_store.source_order import DeferredArray, SourceOrder
 
 
 def open_source_order(
-    folder: Path, *, listed: Collection[str], num_frames: int, num_videos: int, is_shuffled: bool
+    folder: Path,
+    *,
+    listed: Collection[str],
+    num_frames: int,
+    num_videos: int,
+    is_shuffled: bool,
+    at_first_use: Callable[[str], AbstractContextManager[None]] | None = None,
 ) -> SourceOrder:
     """The source order of the generation in `folder`, whose arrays are mapped files.
 
@@ -31,6 +38,8 @@ def open_source_order(
         num_frames: Stored frames of the generation.
         num_videos: Its videos.
         is_shuffled: Whether its layout is the shuffled one, which has `order.npy`.
+        at_first_use: A file with a number for each frame is mapped at its first use, inside of what this gives for its
+            name; the errors then come at that time. None maps all files now.
 
     Raises:
         StoreDamagedError: a file is missing, a link, of another dtype or length, does not fit its header, or its
@@ -42,6 +51,16 @@ def open_source_order(
         if name not in listed:
             raise StoreDamagedError(f"{folder / name}: is not among the files of the generation")
         return map_npy(folder, name, dtype=DTYPE_OF_FILE[name], shape=(length,), section="4.1")
+
+    def map_frames(name: str, length: int) -> npt.NDArray[Any]:
+        if at_first_use is None or name not in listed:
+            return map_file(name, length)
+
+        def mapped() -> npt.NDArray[Any]:
+            with at_first_use(name):
+                return map_file(name, length)
+
+        return cast("npt.NDArray[Any]", DeferredArray(length, mapped))
 
     first_row, first_stored = (
         map_file(name, num_videos + 1).view(np.int64) for name in (FIRST_ROW_NAME, FIRST_STORED_NAME)
@@ -62,9 +81,9 @@ def open_source_order(
         return SourceOrder(
             first_row=first_row,
             first_stored=first_stored,
-            order=map_file(ORDER_NAME, num_frames) if is_shuffled else None,
-            source_frames=map_file(SOURCE_FRAMES_NAME, num_frames) if num_rows != num_frames else None,
-            source_pts=map_file(SOURCE_PTS_NAME, num_rows),
+            order=map_frames(ORDER_NAME, num_frames) if is_shuffled else None,
+            source_frames=map_frames(SOURCE_FRAMES_NAME, num_frames) if num_rows != num_frames else None,
+            source_pts=map_frames(SOURCE_PTS_NAME, num_rows),
             label=f"{folder}/",
         )
     except ValueError as error:

@@ -1,30 +1,35 @@
 """The source orders of stores that lie one after another, as one."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from frame_store.errors import StoreDamagedError
+from frame_store.source_order.deferred import DeferredArray
 from frame_store.source_order.order import Int64s, SourceOrder
 
 
 def joined_order(orders: Sequence[SourceOrder]) -> SourceOrder:
     """The source order of stores whose frames, videos and rows follow each other; a single one is given back as it is.
 
-    All but the pts is copied: 16 bytes a video, and up to 8 bytes a frame.
+    All but the pts is copied: 16 bytes a video, and up to 8 bytes a frame. What is deferred is copied at its first use.
 
     Raises:
-        StoreDamagedError: an `order` holds a number that is no frame id of its store.
+        StoreDamagedError: an `order` holds a number that is no frame id of its store. A deferred one raises it when it
+            is used.
     """
     if len(orders) == 1:
         return orders[0]
+    num_frames = sum(order.num_stored for order in orders)
     return SourceOrder(
         first_row=_joined_starts([order.first_row for order in orders]),
         first_stored=_joined_starts([order.first_stored for order in orders]),
-        order=_joined_ids(orders),
-        source_frames=_joined_frames(orders),
+        order=_joined([order.order for order in orders], num_frames, lambda: _joined_ids(orders)),
+        source_frames=_joined(
+            [order.source_frames for order in orders], num_frames, lambda: _joined_frames(orders)
+        ),
         source_pts=_joined_pts(orders),
     )
 
@@ -112,14 +117,23 @@ def _joined_starts(starts: Sequence[Int64s]) -> Int64s:
     return np.append(0, np.cumsum(np.concatenate([np.diff(each) for each in starts]))).astype(np.int64)
 
 
-def _joined_ids(orders: Sequence[SourceOrder]) -> npt.NDArray[Any] | None:
-    if all(order.order is None for order in orders):
+def _joined(
+    parts: Sequence[object], num_frames: int, joined: Callable[[], npt.NDArray[Any]]
+) -> npt.NDArray[Any] | None:
+    """A column of all parts; None where none has it."""
+    if all(part is None for part in parts):
         return None
+    if any(isinstance(part, DeferredArray) for part in parts):
+        return cast("npt.NDArray[Any]", DeferredArray(num_frames, joined))
+    return joined()
+
+
+def _joined_ids(orders: Sequence[SourceOrder]) -> npt.NDArray[Any]:
     first_ids = starts_of([order.num_stored for order in orders])
     num_frames = int(first_ids[-1])
     ids: npt.NDArray[Any] = np.empty(num_frames, np.uint32 if num_frames < 1 << 32 else np.int64)
     for order, first, end in zip(orders, first_ids[:-1], first_ids[1:], strict=True):
-        own = np.arange(end - first) if order.order is None else order.order
+        own = np.arange(end - first) if order.order is None else np.asarray(order.order)
         if len(own) and int(own.max()) >= end - first:  # it would be a frame of another one
             raise StoreDamagedError(
                 f"{order.label}order.npy: frame id {own.max()} is outside [0, {end - first})"
@@ -128,13 +142,11 @@ def _joined_ids(orders: Sequence[SourceOrder]) -> npt.NDArray[Any] | None:
     return ids
 
 
-def _joined_frames(orders: Sequence[SourceOrder]) -> npt.NDArray[Any] | None:
-    if all(order.source_frames is None for order in orders):
-        return None
+def _joined_frames(orders: Sequence[SourceOrder]) -> npt.NDArray[Any]:
     frames = []
     for order in orders:
         if order.source_frames is not None:
-            frames.append(order.source_frames)
+            frames.append(np.asarray(order.source_frames))
             continue
         lengths = np.diff(order.first_stored)
         own = np.arange(order.num_stored) - np.repeat(order.first_stored[:-1], lengths)

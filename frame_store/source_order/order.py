@@ -36,7 +36,10 @@ class PtsOfRows(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SourceOrder:
-    """The source order of a store of V videos, R decoded frames and N stored ones. Arrays may be mapped files."""
+    """The source order of a store of V videos, R decoded frames and N stored ones.
+
+    Arrays may be mapped files; all but the first two may be a `DeferredArray`.
+    """
 
     first_row: Int64s
     """Decoded frames before each video: int64, shape (V + 1,), from 0 to R."""

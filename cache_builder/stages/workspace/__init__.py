@@ -4,10 +4,9 @@ from cache_builder.stages.workspace.choice import make_workspace, store_errors_a
 from cache_builder.stages.workspace.local import REMOVED_NAME, Workspace
 from cache_builder.stages.workspace.own_files import local_path, resolved
 from cache_builder.stages.workspace.remote import RemoteWorkspace
-from cache_builder.stages.workspace.scratch_objects import NODES_NAME, ScratchObjects
+from cache_builder.stages.workspace.scratch_objects import ScratchObjects
 
 __all__ = [
-    "NODES_NAME",
     "REMOVED_NAME",
     "RemoteWorkspace",
     "ScratchObjects",

@@ -7,6 +7,7 @@ CACHE.building/        everything of an unfinished build; removed when it is don
     spill/             encoded frames and receipts of decoded units
     plan/              sources.npy, source_of_frame.npy: the shard plan
     receipts/          one per finished shard
+    work/              shards and objects that are being written
     cache/             the cache itself, in the making: gen-.../, and at last manifest-0000.json
                        with cameras, plan/, receipts/ and cache/ have a folder for each: camera-00/
 CACHE.columns.building/  columns in the making; removed when they are in the cache
@@ -31,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from cache_builder.errors import OutputError
-from cache_builder.jobs import GatherPlaces, ObjectSpill, SpillPlace
+from cache_builder.jobs import TEMPORARY, GatherPlaces, ObjectSpill, SpillPlace
 from cache_builder.stages.workspace.locking import locked_file
 from cache_builder.stages.workspace.own_files import (
     REPORT_START,
@@ -50,6 +51,7 @@ from cache_builder.stages.workspace.unfinished import (
 from frame_store.files import publish_folder, write_file
 from frame_store.manifest import FileEntry
 from frame_store.names import camera_folder, is_camera_folder, is_columns_folder, is_generation_folder
+from frame_store.remote import ObjectClient
 from frame_store.shared import counted
 from frame_store.verify import has_size
 
@@ -98,10 +100,8 @@ class Workspace:
         self.receipts = self.aside / "receipts"
         self.cache = self.building / "cache"
         self.work = self.building / "work"
-        """For objects before they are put."""
-        self._folders: tuple[Path, ...] = (self.spill, self.plan, self.receipts, self.cache)
-        if self.scratch is not None:
-            self._folders = (*self._folders, self.work)
+        """For shards before they get their names, and for objects before they are put."""
+        self._folders: tuple[Path, ...] = (self.spill, self.plan, self.receipts, self.cache, self.work)
         self._check_places()
 
     @property
@@ -172,7 +172,13 @@ class Workspace:
     @property
     def places(self) -> GatherPlaces:
         """The folders of a cache without cameras."""
-        return GatherPlaces(spill=self.spill_place, plan=self.plan, receipts=self.receipts, cache=self.cache)
+        return GatherPlaces(
+            spill=self.spill_place,
+            plan=self.plan,
+            receipts=self.receipts,
+            work=self.work,
+            cache=self.cache,
+        )
 
     def places_of_camera(self, number: int) -> GatherPlaces:
         """The folders of a camera, which exist from now on."""
@@ -181,6 +187,7 @@ class Workspace:
             spill=self.spill_place,
             plan=self.plan / folder,
             receipts=self.receipts / folder,
+            work=self.work,
             cache=self.cache / folder,
         )
         for path in (places.plan, places.receipts, places.cache):
@@ -193,10 +200,10 @@ class Workspace:
         beside = self.aside.with_name(f"{self.aside.name}.nodes")
         return [self.nodes] if self.aside == self.building else [self.nodes, beside]
 
-    def remove_node_tokens(self) -> None:
-        """Remove the files for nodes of a cluster."""
-        for token in self.node_tokens:
-            token.unlink(missing_ok=True)
+    @property
+    def node_stores(self) -> list[ObjectClient]:
+        """Places of object stores in which every node must be able to read and write, beside what a build keeps."""
+        return [] if self.scratch is None else [self.scratch.nodes]
 
     @property
     def own_places(self) -> tuple[Path, ...]:
@@ -300,12 +307,12 @@ class Workspace:
     def _claim_folders(self, identity: dict[str, Any], *, overwrite: bool, to_discard: str) -> None:
         for folder in dict.fromkeys([self.building, self.aside]):
             claim_folder(folder, identity, folders=self._folders, overwrite=overwrite, to_discard=to_discard)
-        for left in self.work.iterdir() if self.work.is_dir() else ():
-            left.unlink()
+        for left in [*self.work.iterdir(), *self.spill.glob(f"*{TEMPORARY}")]:
+            left.unlink(missing_ok=True)
 
     def _check_places(self) -> None:
         """Refuse places that would make the build fail at its end."""
-        longest = len(os.fsencode(self.report.name)) + len(f".{2**22}.tmp")
+        longest = len(os.fsencode(self.report.name)) + len(f".{2**32}.tmp")
         if longest > _MAX_NAME_BYTES:
             raise OutputError(
                 f"{self.output}: its name is too long by {counted(longest - _MAX_NAME_BYTES, 'byte')}; "
@@ -372,7 +379,7 @@ class Workspace:
             for leftover in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
                 if (
                     leftover.name.removeprefix(f"{path.name}.").removesuffix(".tmp").isdecimal()
-                ):  # a process id
+                ):  # as `write_file` names them
                     leftover.unlink()
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from cache_builder.jobs import newest_version
 from frame_store.column_files import read_columns_record
-from frame_store.manifest import MAX_MANIFEST_BYTES, CacheManifest, decode_manifest, read_generation
+from frame_store.manifest import CacheManifest, decode_manifest, read_generation
 from frame_store.names import COLUMNS_NAME, GENERATION_NAME, VIDEOS_NAME, manifest_name
 from frame_store.remote import Mirror, MirroredFile, ObjectClient
+from frame_store.remote_files import all_manifests
 
 
 def mirror_tables(cache: ObjectClient, folder: Path) -> bool:
@@ -18,16 +19,15 @@ def mirror_tables(cache: ObjectClient, folder: Path) -> bool:
         OSError: disk full or failing.
         ObjectStoreError: the store cannot be reached.
     """
-    newest = newest_version(cache)
-    if newest is None:
+    if newest_version(cache) is None:
         shutil.rmtree(folder, ignore_errors=True)
         return False
-    names = [manifest_name(version) for version in range(newest + 1)]
-    raw = [cache.get(name, max_bytes=MAX_MANIFEST_BYTES) for name in names]
+    raw = all_manifests(cache)
+    names = [manifest_name(version) for version in range(len(raw))]
     there = [(folder / name).read_bytes() if (folder / name).is_file() else None for name in names]
     if any(old not in (None, new) for old, new in zip(there, raw, strict=True)):
         shutil.rmtree(folder)  # of another cache that was there
-    manifest = decode_manifest(raw[-1], version=newest, name=cache.url.object_text(names[-1]))
+    manifest = decode_manifest(raw[-1], version=len(raw) - 1, name=cache.url.object_text(names[-1]))
     mirror = Mirror(cache, folder)
     _copy_tables(mirror, manifest)
     for name, content in zip(names, raw, strict=True):

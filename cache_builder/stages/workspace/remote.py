@@ -78,7 +78,6 @@ class RemoteWorkspace(Workspace):
         self._was_empty = False
         self._sizes: dict[str, int] | None = None
         self._scan_cache_put: bytes | None = None
-        self._folders = (self.spill, self.plan, self.receipts, self.cache, self.work)
 
     @property
     def title(self) -> str:
@@ -99,10 +98,7 @@ class RemoteWorkspace(Workspace):
             ObjectStoreError: a store cannot be reached, or refuses.
         """
         for client in (self.objects, *([] if self.scratch is None else [self.scratch.client])):
-            beside = ObjectClient(
-                RemoteUrl(scheme=client.url.scheme, root=client.url.root, path=f"{client.url.path}.probe"),
-                policy=client.policy,
-            )
+            beside = _probes_beside(client)
             name = f"{_PROBE_NAME}-{os.urandom(8).hex()}"
             beside.put(name, b"a build can write here")
             beside.delete([name])
@@ -189,6 +185,11 @@ class RemoteWorkspace(Workspace):
     def node_tokens(self) -> list[Path]:
         """With a scratch in a store no folder need be seen by other nodes."""
         return super().node_tokens if self.scratch is None else []
+
+    @property
+    def node_stores(self) -> list[ObjectClient]:
+        """See `Workspace.node_stores`."""
+        return [*super().node_stores, _probes_beside(self.objects)]
 
     @property
     def disk_needs(self) -> list[tuple[Path, int]]:
@@ -313,6 +314,14 @@ class RemoteWorkspace(Workspace):
             download(self._beside, self.url.name + ending, path)
         except ObjectMissingError:
             path.unlink(missing_ok=True)
+
+
+def _probes_beside(client: ObjectClient) -> ObjectClient:
+    """A folder for small objects that show what can be done in a store. It is empty again after each."""
+    url = client.url
+    return ObjectClient(
+        RemoteUrl(scheme=url.scheme, root=url.root, path=f"{url.path}.probe"), policy=client.policy
+    )
 
 
 def _is_of_a_cache(key: str) -> bool:

@@ -5,6 +5,7 @@ SCRATCH/identity.json        the inputs and settings that this folder belongs to
 SCRATCH/spill/IDENTITY/      frames and receipts of decoded units
 SCRATCH/plan/IDENTITY/       plans of shards, by their digest
 SCRATCH/receipts/IDENTITY/   records of finished shards, by the digest of their plan
+SCRATCH/nodes/               random bytes that every node of a cluster must be able to read
 ```
 IDENTITY is a digest of `identity.json`. No lock keeps a build on another machine from taking over the folder for other
 settings while jobs still write there: what they write then lies where no other build looks.
@@ -21,9 +22,9 @@ from frame_store.errors import ObjectMissingError
 from frame_store.remote import ObjectClient, RemoteUrl
 from frame_store.shared import without_controls
 
-NODES_NAME: Final = "nodes"
-"""Of an object that every node of a cluster must be able to read."""
-_FOLDERS: Final = ("spill", "plan", "receipts")
+_NODES: Final = "nodes"
+_OF_IDENTITY: Final = ("spill", "plan", "receipts")
+_FOLDERS: Final = (*_OF_IDENTITY, _NODES)
 _MAX_IDENTITY_BYTES: Final = 1 << 31
 
 
@@ -32,8 +33,9 @@ class ScratchObjects:
 
     def __init__(self, url: RemoteUrl) -> None:
         self.client = ObjectClient(url)
-        self.spill, self.plans, self.records = (self.client.child(name) for name in _FOLDERS)
+        self.spill, self.plans, self.records = (self.client.child(name) for name in _OF_IDENTITY)
         """Those of the identity, when the folder has been claimed."""
+        self.nodes = self.client.child(_NODES)
         self.was_there = False
         """Whether `claim` found unfinished work of the same identity."""
 
@@ -45,7 +47,9 @@ class ScratchObjects:
         """
         content = identity_content(identity)
         digest = hashlib.sha256(content).hexdigest()[:16]
-        self.spill, self.plans, self.records = (self.client.child(f"{name}/{digest}") for name in _FOLDERS)
+        self.spill, self.plans, self.records = (
+            self.client.child(f"{name}/{digest}") for name in _OF_IDENTITY
+        )
         found = self.identity()
         if found == identity:
             self.was_there = True
@@ -74,23 +78,23 @@ class ScratchObjects:
         if self.identity() in (of, None):
             for name in _FOLDERS:
                 self.client.delete(each.key for each in self.client.objects(name))
-            self.client.delete([NODES_NAME])
             self.client.delete([IDENTITY_NAME])  # last: it states whose folder this is
 
     def _clear(self, *, has_identity: bool) -> None:
         """Remove unfinished work; its identity first, so that what is left cannot pass for resumable work.
 
-        Where there was no identity and one is there now, another build has begun, and all stays.
+        Where there was no identity and one is there now, another build has begun, and all stays. What nodes of a
+        cluster look for stays, too: it was put before.
         """
         keys = [each.key for each in self.client.objects()]
         if not has_identity and IDENTITY_NAME in keys and self.identity() is not None:
             return
         for key in keys:
-            if key not in {IDENTITY_NAME, NODES_NAME} and key.partition("/")[0] not in _FOLDERS:
+            if key != IDENTITY_NAME and key.partition("/")[0] not in _FOLDERS:
                 raise OutputError(
                     f"{self.client.url.text}: holds {without_controls(key)!r}, which no build put there; give another "
                     "{--scratch}, or another {--out}"
                 )
         if IDENTITY_NAME in keys:
             self.client.delete([IDENTITY_NAME])
-        self.client.delete(keys)
+        self.client.delete(key for key in keys if key.partition("/")[0] != _NODES)

@@ -18,8 +18,8 @@ from frame_store.errors import (
 )
 from frame_store.manifest import CacheManifest, CacheTree, decode_manifest, read_tree, read_trees
 from frame_store.names import GENERATION_NAME, manifest_name
-from frame_store.reader.remote.newest import newest_manifest
 from frame_store.remote import MirroredFile, RemoteCache, RemoteUrl, is_url
+from frame_store.remote_files import newest_manifest
 from frame_store.shared import counted, whole_number
 
 _COLLAPSED: Final = re.compile(r"(?:s3|gs|az|https?):/[^/]")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from frame_store.errors import ObjectStoreError
-from frame_store.remote.client import ObjectClient
+from frame_store.remote.requests import ObjectClient
 
 PART_BYTES: Final = 4 << 20
 PARTS_AT_ONCE: Final = 16

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.remote.client import ObjectClient
 from frame_store.remote.folder import BoundedFolder, HeldFile
+from frame_store.remote.requests import ObjectClient
 from frame_store.remote.shards.feed import ShardFeed, ShardObject
 from frame_store.remote.shards.parts import PARTS_AT_ONCE, PartDownloads
 from frame_store.shared import counted

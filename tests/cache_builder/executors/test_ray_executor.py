@@ -77,6 +77,24 @@ def test_a_node_that_differs_is_named_by_its_id_before_any_job_runs():
         first_outcome(FakeRay(run))
 
 
+@pytest.mark.parametrize(("num_lost", "is_refused"), [(2, False), (3, True)])
+def test_a_check_that_is_lost_is_made_again(num_lost, is_refused):
+    ray, losses = FakeRay(answering, nodes=("1a2b3c4d" * 7,)), [NodeDiedError("at 10.1.2.3")] * num_lost
+    get = ray.get
+
+    def lose(task):
+        if ray.tasks[task][1][-1] is None and losses:
+            raise losses.pop()
+        return get(task)
+
+    ray.get = lose
+    if is_refused:
+        with pytest.raises(MachineError, match="node 1a2b3c4d cannot be checked, because its node ended"):
+            first_outcome(ray)
+    else:
+        assert first_outcome(ray).result == 3
+
+
 def test_a_node_that_joined_later_and_differs_ends_the_build():
     refused = FakeRay(ended("refused", ["cannot read /x"]))
     with pytest.raises(MachineError, match="node 1a2b3c4d cannot read /x"):

@@ -203,7 +203,7 @@ def test_what_is_in_the_way_is_refused(tmp_path, bucket_folder, cache, monkeypat
     copy.with_name("copy.fetching").joinpath("source").write_text("another")
     assert "holds parts of another cache" in refused(copy)
     assert (
-        "s3://bkt/nothing: no cache: manifest-0000.json is not there"
+        "s3://bkt/nothing: no cache: nothing is there"
         in run("s3://bkt/nothing", copy, command=cache_fetch).stderr
     )
 

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from cache_builder.stages.node_check import make_node_check
+from cache_builder.stages.node_places import NodeTokens
 from cache_builder.stages.workspace import Workspace
 from tests.support.videos.tiny_videos import tiny_video
 
@@ -15,13 +16,16 @@ def videos(tmp_path_factory):
 
     class Video:
         path = folder / "tiny.mp4"
+        staged = None
 
     return [Video]
 
 
 @pytest.fixture
 def check(tmp_path, videos):
-    return make_node_check(tokens=Workspace(tmp_path / "cache").node_tokens, videos=videos)
+    return make_node_check(
+        tokens=NodeTokens(files=Workspace(tmp_path / "cache").node_tokens, stores=[]), videos=videos
+    )
 
 
 def test_the_machine_that_builds_does_not_differ(check, tmp_path, videos):

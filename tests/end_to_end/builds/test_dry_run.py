@@ -175,3 +175,10 @@ def test_sources_and_filters(tmp_path):
     assert (said.num_videos, said.num_frames_stored) == (2, 14)
     assert said.passed_over.num_excluded == 1
     assert np.isfinite(said.seconds_decode)
+
+
+def test_a_dry_run_joins_no_cluster_and_says_so(sample_folder, tmp_path):
+    flags = ["--videos", sample_folder.path, "--out", tmp_path / "cache", "--size", "32"]
+    result = run(*flags, "--dry-run", "--executor", "ray:local")
+    assert "its times are those of this machine's workers: a dry run joins no cluster" in result.stderr
+    assert "joins no cluster" not in run(*flags, "--dry-run").stderr

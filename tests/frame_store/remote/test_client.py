@@ -158,7 +158,7 @@ def test_a_list_goes_on_where_it_broke_and_skips_the_marker_of_its_folder(monkey
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         client = ObjectClient(RemoteUrl.of("s3://bkt/odd"), policy=QUICK)
-        monkeypatch.setattr("frame_store.remote.listing._KEYS_PER_PAGE", 1)
+        monkeypatch.setattr("frame_store.remote.requests.listing._KEYS_PER_PAGE", 1)
         assert [each.key for each in client.objects()] == ["a", "b", "c"]
         assert [request.target.count("start-after=odd%2Fb") for request in server.requests] == [0, 0, 1]
 

@@ -136,8 +136,8 @@ def test_a_store_that_stays_dead_is_an_error_in_bounded_time(behind):
 
 
 def test_a_large_file_is_put_in_parts_and_a_part_that_fails_is_sent_again(behind, tmp_path, monkeypatch):
-    monkeypatch.setattr("frame_store.remote.client._LARGEST_PUT_BYTES", 1 << 20)
-    monkeypatch.setattr("frame_store.remote.client._PART_BYTES", 5 << 20)
+    monkeypatch.setattr("frame_store.remote.requests.client._LARGEST_PUT_BYTES", 1 << 20)
+    monkeypatch.setattr("frame_store.remote.requests.client._PART_BYTES", 5 << 20)
     client, proxy = behind(Faults(drop_before=0.2, busy=0.2), seed=5)
     content = os.urandom(23 << 20)
     (tmp_path / "file").write_bytes(content)

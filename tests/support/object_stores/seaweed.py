@@ -25,6 +25,8 @@ _FIRST_PORT, _LAST_PORT = (
     21999,
 )  # outgoing connections use those from 32768 on, and gRPC needs port + 10000
 _START_SECONDS = 60
+_ENDS_WITH_US = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
+"""Starts a command that is killed when this process ends, however it ends (PR_SET_PDEATHSIG, SIGKILL)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +107,11 @@ def running_seaweed(folder: Path, *, port: int | None = None) -> Iterator[Runnin
     command += [f"-s3.config={folder / 's3.json'}", "-admin.ui=false", "-webdav=false", *flags]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, start_new_session=True
+            [sys.executable, "-S", "-c", _ENDS_WITH_US, *command],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            start_new_session=True,
         )
     try:
         store = RunningStore(port=s3)

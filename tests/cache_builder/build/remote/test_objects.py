@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from cache_builder.errors import OutputError
 from cache_builder.findings import SOURCE_DTYPE
 from cache_builder.jobs import newest_version, put_once
 from cache_builder.jobs.spilled_frames import ranges, windows
-from cache_builder.stages import ScratchObjects, make_node_check, make_workspace
+from cache_builder.sources import Sources, look_into
+from cache_builder.stages import NodeTokens, ScratchObjects, make_node_check, make_workspace
 from cache_builder.stages.workspace.locking import locked_file
+from cache_builder.staging import StageSettings
 from frame_store.remote import ObjectClient, RemoteUrl
 
 
@@ -58,11 +61,57 @@ def test_the_newest_version_is_found_without_a_list(cache, num_versions):
     assert newest_version(cache) == (num_versions - 1 if num_versions else None)
 
 
-def test_a_node_of_a_cluster_must_see_the_same_object(cache):
-    check = make_node_check(tokens=[], videos=[], scratch=ScratchObjects(cache.url))
+def test_a_node_of_a_cluster_must_see_the_same_object_and_have_credentials(cache, monkeypatch):
+    tokens = NodeTokens(files=[], stores=[cache.child("nodes")])
+    check = make_node_check(tokens=tokens, videos=[])
     assert check.run() == []
-    cache.put("nodes", b"of another store")
-    assert check.run() == [f"has another object at {cache.url}/nodes than this machine"]
+    (key,) = [each.key for each in cache.objects()]
+    with monkeypatch.context() as node:
+        node.delenv("AWS_ACCESS_KEY_ID")
+        node.delenv("AWS_SECRET_ACCESS_KEY")
+        node.setenv("AWS_SKIP_SIGNATURE", "true")
+        (told,) = check.run()
+    assert told.startswith(
+        "cannot use the object store: its environment lacks AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, which that"
+    )
+    cache.put(key, b"of another store")
+    assert check.run() == [f"has another object at {cache.url}/{key} than this machine"]
+    tokens.remove()
+    assert not [*cache.objects()]
+    (told,) = check.run()
+    assert "is not there" in told and told.endswith(
+        "nodes take endpoint and credentials from their own environment"
+    )
+
+
+def test_what_nodes_look_for_stays_until_the_end_of_a_build(cache):
+    scratch = ScratchObjects(cache.url)
+    scratch.claim({"of": "an older build"}, overwrite=False, to_discard="")
+    scratch.spill.put("older", b"x")
+    check = make_node_check(tokens=NodeTokens(files=[], stores=[scratch.nodes]), videos=[])
+    scratch.claim({"of": "this build"}, overwrite=True, to_discard="")
+    assert check.run() == []
+    assert not [*scratch.spill.objects()]
+    scratch.remove(of={"of": "this build"})
+    assert not [*cache.objects()]
+
+
+def test_a_node_of_a_cluster_must_see_the_videos_of_the_store(cache, tmp_path):
+    cache.put("v/large.mp4", b"123456")
+    cache.put("v/small.mp4", b"12345")
+    stage = StageSettings(path=tmp_path / "stage")
+    videos = look_into(replace(Sources.of(cache.url.child("v")), stage=stage)).videos
+    check = make_node_check(tokens=NodeTokens(files=[], stores=[]), videos=videos)
+    assert [seen.video.key for seen in check.videos] == ["small.mp4"]
+    assert check.run() == []
+    cache.put("v/small.mp4", b"54321")
+    assert check.run() == [
+        f"cannot read a video as this machine does: {cache.url}/v/small.mp4: was replaced since its folder was listed"
+    ]
+    (tmp_path / "stage").rename(tmp_path / "other")
+    (tmp_path / "stage").touch()
+    (told,) = check.run()
+    assert told.startswith("cannot download videos: ") and "give another {--stage}" in told
 
 
 def claimed(cache, number, *, overwrite=False):

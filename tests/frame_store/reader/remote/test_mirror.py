@@ -1,6 +1,7 @@
 """The small files of a cache at a URL on this machine: downloaded once, verified, and whole whatever happens."""
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import pytest
 from frame_store import open_store
 from frame_store.errors import ObjectStoreError, StoreDamagedError, StoreError
 from frame_store.remote import ObjectClient, RemoteUrl, mirror
+from loader import FrameLoader
+from tests.support.grown.written import write_grown
 from tests.support.object_stores import Faults, faulty_proxy, upload
 
 URL = "s3://bkt/cache"
@@ -40,8 +43,49 @@ def test_files_come_when_they_are_first_used_and_once(client, put, here):
     assert store.videos and "videos.jsonl" in files_of(here)
     client.requests.clear()
     again = open_store(URL, folder=here)
-    again.columns, again.videos, again.source_order, again.read_frames([0])
+    again.columns, again.videos, again.source_order.first_row, again.read_frames([0])
     assert {name for name in client.requests if "shards" not in name} == {"LIST", manifest}
+
+
+@pytest.mark.parametrize("name", ["wds-raw", "wds-raw-strided", "grown"])
+def test_an_epoch_needs_no_source_file_of_the_frames(client, golden_caches, top, here, name):
+    cache = write_grown(top / "grown")[0] if name == "grown" else golden_caches / name
+    local = open_store(shutil.copytree(cache, top / "bkt/cache"))
+    store = open_store(URL, folder=here)
+    assert len(list(FrameLoader(store, batch_size=2, seed=1))) == len(store) // 2
+    assert not files_of(here) & {"order.npy", "source_frames.npy", "source_pts.npy"}
+    for video in range(store.source_order.num_videos):
+        assert store.ids_of_video(video).tolist() == local.ids_of_video(video).tolist()
+    assert "source_pts.npy" not in files_of(here)
+    ours, theirs = (each.source_order for each in (store, local))
+    np.testing.assert_array_equal(ours.source_pts[:], theirs.source_pts[:])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(ours)).source_pts[:], theirs.source_pts[:])
+    assert ("order.npy" in files_of(here)) == (theirs.order is not None)
+    for path in here.rglob("source_pts.npy"):
+        path.write_bytes(b"")
+    with pytest.raises(
+        StoreDamagedError, match=r"source_pts.npy: expected .*; run cache-verify on s3://bkt/cache"
+    ):
+        store.source_order  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("index.npy", lambda store: store.read_frames([0])),
+        ("videos.jsonl", lambda store: store.videos),
+        ("0003.npy", lambda store: [column.gather(np.arange(1)) for column in store.columns.values()]),
+    ],
+)
+def test_what_is_damaged_here_later_is_said_of_the_url(client, put, here, name, use):
+    put("wds-jpeg-columns")
+    store = open_store(URL, folder=here)
+    use(store)
+    store.__dict__.pop("videos", None)
+    (path,) = here.rglob(name)
+    path.write_bytes(b"\0" * (path.stat().st_size if name.endswith("jsonl") else 1))
+    with pytest.raises(StoreDamagedError, match="run cache-verify on s3://bkt/cache"):
+        use(store)
 
 
 @pytest.mark.parametrize("failure", [ObjectStoreError, KeyboardInterrupt])

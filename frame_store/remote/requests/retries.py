@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Final, TypeVar
 
 from frame_store.errors import ObjectStoreError
-from frame_store.remote.failures import Passing, classified, forget_context
+from frame_store.remote.requests.failures import Passing, classified, forget_context
 from frame_store.shared import counted
 
 Result = TypeVar("Result")

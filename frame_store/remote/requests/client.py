@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from frame_store.errors import ObjectChangedError, ObjectMissingError, ObjectStoreError
-from frame_store.remote.connections import Connections, Kind, Obstore, Store
-from frame_store.remote.failures import TruncatedError, unfit_name
-from frame_store.remote.listing import RemoteObject, is_told_of_everything, metas_below
-from frame_store.remote.retries import RetryPolicy, with_retries
-from frame_store.remote.url import RemoteUrl
+from frame_store.remote.requests.connections import Connections, Kind, Obstore, Store
+from frame_store.remote.requests.failures import TruncatedError, unfit_name
+from frame_store.remote.requests.listing import RemoteObject, is_told_of_everything, metas_below
+from frame_store.remote.requests.retries import RetryPolicy, with_retries
+from frame_store.remote.requests.url import RemoteUrl
 from frame_store.shared import counted
 
 if TYPE_CHECKING:

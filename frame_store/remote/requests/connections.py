@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any, Final, Literal, TypeAlias
 
 from frame_store.errors import ObjectStoreError
-from frame_store.remote.retries import RetryPolicy
-from frame_store.remote.url import RemoteUrl
+from frame_store.remote.requests.retries import RetryPolicy
+from frame_store.remote.requests.url import RemoteUrl
 
 _SMALL_BITS: Final = 22
 """Up to 4 MiB the time of an attempt is that of the policy."""

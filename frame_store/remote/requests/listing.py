@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
-from frame_store.remote.connections import Obstore, Store
+from frame_store.remote.requests.connections import Obstore, Store
 
 _KEYS_PER_PAGE: Final = 1000
 _WRITTEN_BY_NOBODY: Final = "no-such-object-f41c29"

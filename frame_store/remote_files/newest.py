@@ -11,11 +11,11 @@ from frame_store.errors import (
     StoreFormatError,
     StoreNotFoundError,
 )
+from frame_store.manifest import MAX_MANIFEST_BYTES
 from frame_store.names import is_camera_folder, is_generation_folder, manifest_name, manifest_version
 from frame_store.remote import ObjectClient
 from frame_store.shared import is_video_name, without_controls
 
-MAX_MANIFEST_BYTES: Final = 1 << 24
 _MAX_CACHES_NAMED: Final = 3
 _MAX_FOLDERS_LOOKED_AT: Final = 50
 
