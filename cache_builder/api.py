@@ -235,7 +235,7 @@ def _build_and_add(
 
 def estimate_build(
     videos: Place | Sequence[Place],
-    out: Path | str | None = None,
+    out: Path | str | RemoteUrl | None = None,
     *,
     append: bool = False,
     forget: str | Sequence[str] = (),
@@ -265,7 +265,7 @@ def estimate_build(
         VideosNotWholeError: `device` is `cuda`, and the GPU does not decode every video.
         MachineError: disk full, I/O error.
     """
-    refuse_at_url(None if out is None else _place(out), {"dry-run": True})
+    refuse_at_url(None if out is None else _place(out), {"dry-run": append})
     unknown = settings.keys() - SETTINGS.keys()
     if unknown:
         raise TypeError(f"estimate_build() got an unexpected keyword argument {min(unknown)!r}")
@@ -287,7 +287,7 @@ def estimate_build(
 
 def _estimate(
     sources: Sources,
-    output: Path,
+    output: Path | RemoteUrl,
     config: BuildConfig,
     options: RunOptions,
     *,

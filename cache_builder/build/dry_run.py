@@ -37,11 +37,12 @@ from cache_builder.plan import DecodeUnit, plan_shards, plan_units
 from cache_builder.progress import NoProgress, Progress
 from cache_builder.settings import BuildConfig, RunOptions
 from cache_builder.sources import PassedOver, Sources, SourceVideo, look_into, printable
-from cache_builder.stages import Workspace, resolved
+from cache_builder.stages import RemoteWorkspace, Workspace, make_workspace
 from cache_builder.video.packets import PACKET_COLUMNS
 from cache_builder.video.scan import VideoScan
-from frame_store.errors import CudaError
+from frame_store.errors import CudaError, ObjectStoreError
 from frame_store.names import INDEX_DTYPE
+from frame_store.remote import RemoteUrl
 
 SAMPLE_SECONDS: Final = 8.0
 """No new part of a video is begun after this time."""
@@ -60,7 +61,7 @@ _SOURCE_ORDER_BYTES: Final = 16
 
 def estimate_build(
     sources: Path | Sources,
-    output: Path,
+    output: Path | RemoteUrl,
     config: BuildConfig,
     options: RunOptions,
     *,
@@ -69,7 +70,8 @@ def estimate_build(
 ) -> BuildEstimate:
     """What `run_build` would give and take. It writes nothing but a temporary folder, which it removes.
 
-    With `append`, and where a cache is there, it is about the videos that the cache does not have.
+    With `append`, and where a cache is there, it is about the videos that the cache does not have. `append` is not for
+    a URL.
 
     Every video is scanned, and for some 10 seconds parts of them, drawn at random, are decoded, encoded and packed as a
     build does it. Videos that are not whole are counted as `on_error="skip"` stores them.
@@ -79,9 +81,9 @@ def estimate_build(
         VideosNotWholeError: `device` is `cuda`, and the GPU does not decode every video.
         MachineError: disk full, I/O error, a worker that cannot start.
     """
-    output, progress = resolved(output), progress or NoProgress()
+    progress = progress or NoProgress()
     try:
-        workspace = Workspace(output)
+        workspace = make_workspace(output)
         sources = replace(Sources.of(sources), stage=options.of_stage)
         contents = all_contents = look_into(sources, not_counted=workspace.own_places)
         if options.executor != LOCAL:
@@ -89,15 +91,16 @@ def estimate_build(
                 "decodes on this machine, and its times are those of this machine's workers: a dry run joins no cluster"
             )
         backend = usable_backend(options, progress)
-        workspace.require_own_files()
+        if not isinstance(workspace, RemoteWorkspace):  # there it would write
+            workspace.require_own_files()
         found = None if append is None else new_videos(contents, workspace, append)
         if found is not None:
             contents = found.contents
             if not contents.videos:
                 return BuildEstimate.of_nothing(
-                    output=printable(str(workspace.output)),
+                    output=printable(workspace.title),
                     num_cameras=len(contents.cameras),
-                    num_free_bytes=shutil.disk_usage(_existing(workspace.output)).free,
+                    num_free_bytes=_num_free_bytes(workspace),
                     num_unfinished_bytes=workspace.num_bytes_unfinished,
                     num_workers=options.workers,
                     passed_over=contents.passed_over,
@@ -122,6 +125,8 @@ def estimate_build(
             )
     except OSError as error:
         raise MachineError(f"{error.filename or output}: {error.strerror or error}") from error
+    except ObjectStoreError as error:
+        raise MachineError(str(error)) from None
     all_contents.remove_temporary_stages()
     return estimate
 
@@ -254,8 +259,8 @@ class _Estimate:
         payload = self._payload_bytes()
         cache = self._cache_bytes(payload)
         return BuildEstimate(
-            output=printable(str(workspace.output)),
-            output_exists=os.path.lexists(workspace.output),
+            output=printable(workspace.title),
+            output_exists=_is_anything_at(workspace),
             num_videos=len(inputs.videos) // len(inputs.parts),
             num_cameras=len(inputs.cameras),
             has_episodes=any(video.span is not None for video in inputs.videos),
@@ -269,7 +274,7 @@ class _Estimate:
             num_payload_bytes=payload,
             num_cache_bytes=cache,
             num_building_bytes=self._building_bytes(payload, cache),
-            num_free_bytes=shutil.disk_usage(_existing(workspace.output)).free,
+            num_free_bytes=_num_free_bytes(workspace),
             num_unfinished_bytes=workspace.num_bytes_unfinished,
             num_workers=self._options.workers,
             seconds_scan=seconds_scan,
@@ -369,6 +374,18 @@ def _size_of(videos: Sequence[SourceVideo]) -> int:
         with suppress(OSError):
             num_bytes += video.status().num_bytes
     return num_bytes
+
+
+def _is_anything_at(workspace: Workspace) -> bool:
+    if isinstance(workspace, RemoteWorkspace):
+        return next(workspace.objects.objects(), None) is not None
+    return os.path.lexists(workspace.output)
+
+
+def _num_free_bytes(workspace: Workspace) -> int | None:
+    if isinstance(workspace, RemoteWorkspace):
+        return None
+    return shutil.disk_usage(_existing(workspace.output)).free
 
 
 def _existing(path: Path) -> Path:

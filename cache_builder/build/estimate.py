@@ -46,9 +46,9 @@ class BuildEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """Encoded frames alone. Exact if they are raw and the number of frames is exact; None if no frame was encoded."""
     num_cache_bytes: int | None
     num_building_bytes: int | None
-    """Disk space while building: the cache, and as much again for the spilled frames."""
-    num_free_bytes: int
-    """Free where the cache would go, as the system states it."""
+    """Space while building: the cache, and as much again for the spilled frames."""
+    num_free_bytes: int | None
+    """Free where the cache would go, as the system states it; None for an object store, which states nothing."""
     num_unfinished_bytes: int
     """What an unfinished build of this cache holds already: the build would go on with it, or remove it."""
     num_workers: int
@@ -66,7 +66,7 @@ class BuildEstimate(msgspec.Struct, frozen=True, kw_only=True):
         *,
         output: str,
         num_cameras: int,
-        num_free_bytes: int,
+        num_free_bytes: int | None,
         num_unfinished_bytes: int,
         num_workers: int,
         passed_over: PassedOver,
@@ -107,7 +107,7 @@ class BuildEstimate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fits(self) -> bool | None:
-        """Whether the disk has room for the build by this estimate; None if it has none."""
-        if self.num_building_bytes is None:
+        """Whether the disk has room for the build by this estimate; None if it has none, or of an object store."""
+        if self.num_building_bytes is None or self.num_free_bytes is None:
             return None
         return self.num_building_bytes <= self.num_free_bytes + self.num_unfinished_bytes

@@ -151,7 +151,7 @@ def cache_build(
             {
                 "columns": bool(columns),
                 "content-order": content_order,
-                "dry-run": dry_run,
+                "dry-run": dry_run and append,
                 "forget": bool(forget) and not append,
             },
         )
@@ -185,7 +185,6 @@ def cache_build(
         build_config, options = resolve_for(settings, output, append=append)
         to_append = growing.request(settings, request, missing=columns_missing, on_error=options.on_error)
         if dry_run:
-            assert isinstance(output, Path)  # refused above
             _estimate(
                 chosen,
                 output,
@@ -260,7 +259,7 @@ def _add_columns(
 
 def _estimate(
     sources: Sources,
-    output: Path,
+    output: Path | RemoteUrl,
     config: BuildConfig,
     options: RunOptions,
     *,

@@ -70,6 +70,9 @@ def _cache_text(estimate: BuildEstimate) -> str:
 
 
 def _disk_text(estimate: BuildEstimate) -> str:
+    if estimate.num_free_bytes is None:
+        size = "unknown" if estimate.num_building_bytes is None else _size_text(estimate.num_building_bytes)
+        return f"about {size} in the object store while building, the cache included"
     free = f"{_size_text(estimate.num_free_bytes)} are free"
     if estimate.num_unfinished_bytes:
         free += f", and an unfinished build already holds {_size_text(estimate.num_unfinished_bytes)}"

@@ -10,7 +10,7 @@ from frame_store.remote import RemoteUrl
 _REMEDIES: Final = {
     "columns": "write columns into a local cache, and copy it there whole",
     "content-order": "order a local cache, and copy it there whole",
-    "dry-run": "leave out {--out}, since a dry run writes nothing",
+    "dry-run": "with {--append} it reads the cache: cache-fetch that, and give the copy",
     "forget": "give the sources and {--append}, too",
 }
 

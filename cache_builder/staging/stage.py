@@ -1,5 +1,6 @@
 """The folder into which videos are downloaded: where it is, and how much it may hold."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -87,12 +88,27 @@ class Stage:
         is_held = False
         for path in self.folder.iterdir():
             if path.name not in _OF_THE_FOLDER:
-                is_held |= path.suffix == _UNDER_WAY or not folder.remove(path.name)
+                is_gone = _removed_if_left(path) if path.suffix == _UNDER_WAY else folder.remove(path.name)
+                is_held |= not is_gone
         if not is_held:
             with suppress(OSError):  # another build may begin
                 for name in _OF_THE_FOLDER:
                     (self.folder / name).unlink(missing_ok=True)
                 self.folder.rmdir()
+
+
+def _removed_if_left(path: Path) -> bool:
+    """Remove a file under way whose process is dead; False where it lives."""
+    with suppress(FileNotFoundError):
+        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(number)
+    return True
 
 
 def _default_bytes(folder: Path) -> int:

@@ -1,5 +1,6 @@
 """The folder for downloaded videos: where it is, its bound, and its end."""
 
+import fcntl
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,6 +119,12 @@ def test_a_temporary_folder_ends_with_the_build_but_for_what_another_build_holds
     with folder.held("a.mp4"):
         stage.remove_if_temporary()
         assert {path.name for path in stage.folder.glob("*.mp4")} == {"a.mp4"}
+    part = stage.folder / "c.mp4.9.part"
+    part.write_bytes(b"of a killed process")
+    with part.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        stage.remove_if_temporary()
+        assert part.exists()
     stage.remove_if_temporary()
     assert list(tmp_path.iterdir()) == []
 

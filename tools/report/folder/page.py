@@ -246,7 +246,9 @@ def _cost(report: FolderReport) -> Child:
         ),
         (
             "free now",
-            f"{bytes_text(estimate.num_free_bytes)}{': TOO LITTLE' if estimate.fits is False else ''}",
+            None
+            if estimate.num_free_bytes is None
+            else f"{bytes_text(estimate.num_free_bytes)}{': TOO LITTLE' if estimate.fits is False else ''}",
         ),
         (
             "time",

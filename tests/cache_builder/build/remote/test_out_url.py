@@ -1,5 +1,7 @@
 """A cache that is built into an object store has the bytes of one that is built on disk."""
 
+import tempfile
+
 import pytest
 
 from frame_store.remote import ObjectClient, RemoteUrl
@@ -68,6 +70,22 @@ def test_appended_videos_become_a_generation_of_the_remote_cache(simple_folder, 
     assert objects_at(f"{bucket_folder}/c") == files_at(tmp_path / "local")
 
 
+def test_a_dry_run_writes_nothing_there(simple_folder, bucket_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    flags = ("--videos", simple_folder.path, *SMALL, "--dry-run", "--out")
+    for is_there in (False, True):
+        found = run(*flags, f"{bucket_folder}/c")
+        assert found.exit_code == 0, found.stderr
+        assert (
+            f"{simple_folder.num_frames} to store" in found.stdout and "in the object store" in found.stdout
+        )
+        assert found.stdout.endswith(
+            f"{bucket_folder}/c: nothing was written{'; something is there already' * is_there}\n"
+        )
+        ObjectClient(RemoteUrl.of(bucket_folder)).put("c/x", b"")
+    assert keys_at(bucket_folder) == ["c/x"] and not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_another_cache_at_the_url_stays(build, simple_folder, bucket_folder):
     build("--out", f"{bucket_folder}/c")
     before = objects_at(f"{bucket_folder}/c")
@@ -95,7 +113,7 @@ def test_wrong_secret_is_one_line_before_any_work(simple_folder, bucket_folder, 
     assert "PLANTED" not in refused.stderr + refused.stdout and "127.0.0.1" not in refused.stderr
 
 
-@pytest.mark.parametrize("flags", [["--columns", "t.csv"], ["--content-order"], ["--dry-run"]])
+@pytest.mark.parametrize("flags", [["--columns", "t.csv"], ["--content-order"], ["--dry-run", "--append"]])
 def test_what_a_url_does_not_take_is_refused(flags, simple_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.csv").write_text("video,x\n0.mp4,1\n")
