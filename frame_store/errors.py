@@ -9,6 +9,7 @@ FrameCacheError
 │   └── ObjectStoreError        an object store or a web server cannot be reached, or keeps failing
 │       ├── ObjectMissingError      it has no such object, or the object is too short
 │       ├── ObjectAccessError       it refuses the credentials
+│       │   └── ObjectSettingsError     this machine lacks the package, or its environment has what cannot be
 │       └── ObjectChangedError      the object was replaced since it was looked at
 ├── FrameIdError            the caller asked for a frame that does not exist (also an IndexError)
 ├── ColumnError             a column, or the table of columns, is not what it must be (also a ValueError)
@@ -55,6 +56,10 @@ class ObjectMissingError(ObjectStoreError):
 
 class ObjectAccessError(ObjectStoreError):
     """The store refuses the credentials, or they have expired."""
+
+
+class ObjectSettingsError(ObjectAccessError):
+    """No request can be made as this machine is set up: obstore is missing, or a variable is wrong."""
 
 
 class ObjectChangedError(ObjectStoreError):

@@ -40,7 +40,7 @@ class ObjectClient:
         """Connects to nothing yet.
 
         Raises:
-            ObjectStoreError: FRAME_CACHE_RETRY_SECONDS is no number of seconds.
+            ObjectSettingsError: FRAME_CACHE_RETRY_SECONDS is no number of seconds.
         """
         self.url = url
         self.policy = RetryPolicy.of_environment() if policy is None else policy

@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, Final, Literal, TypeAlias
 
-from frame_store.errors import ObjectStoreError
+from frame_store.errors import ObjectSettingsError, ObjectStoreError
 from frame_store.remote.requests.retries import RetryPolicy
 from frame_store.remote.requests.url import RemoteUrl
 
@@ -35,8 +35,8 @@ class Connections:
         """The module obstore, and a store for a request that moves `num_bytes`.
 
         Raises:
-            ObjectStoreError: obstore is missing, this process was forked from one that uses it, or the environment has
-                something that obstore does not take.
+            ObjectStoreError: this process was forked from one that uses obstore.
+            ObjectSettingsError: obstore is missing, or the environment has something that it does not take.
         """
         if os.getpid() != _process_of_obstore():
             raise ObjectStoreError(
@@ -64,7 +64,7 @@ class Connections:
         except ImportError as error:
             absence = str(error)
         if absence:
-            raise ObjectStoreError(
+            raise ObjectSettingsError(
                 f"{url.text}: object stores need the package obstore ({absence}): "
                 "pip install 'frame-cache[remote]'"
             )
@@ -94,7 +94,7 @@ class Connections:
             raise
         except Exception:  # noqa: BLE001 - of whatever kind: its text may have an endpoint
             pass
-        raise ObjectStoreError(
+        raise ObjectSettingsError(
             f"{url.text}: obstore does not take what the environment says of the store (endpoint, region, credentials)"
         )
 
@@ -121,7 +121,7 @@ def _check_endpoints(url: RemoteUrl) -> None:
     """obstore panics where an endpoint is no URL."""
     for name, value in _endpoints(url.scheme).items():
         if not re.fullmatch(r"https?://[^\s/?#@]+(?:/\S*)?", value):
-            raise ObjectStoreError(
+            raise ObjectSettingsError(
                 f"{url.text}: {name} is no URL of an endpoint, such as https://host:port (credentials have variables "
                 "of their own)"
             )

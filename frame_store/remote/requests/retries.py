@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Final, TypeVar
 
-from frame_store.errors import ObjectStoreError
+from frame_store.errors import ObjectSettingsError
 from frame_store.remote.requests.failures import Passing, classified, forget_context
 from frame_store.shared import counted
 
@@ -48,14 +48,14 @@ class RetryPolicy:
         """The policy of this process: FRAME_CACHE_RETRY_SECONDS is its `max_seconds`.
 
         Raises:
-            ObjectStoreError: the variable has no number of seconds.
+            ObjectSettingsError: the variable has no number of seconds.
         """
         text = os.environ.get(RETRY_SECONDS_VARIABLE, "").strip()
         if not text:
             return cls()
         with suppress(ValueError):
             return cls(max_seconds=float(text))
-        raise ObjectStoreError(
+        raise ObjectSettingsError(
             f"{RETRY_SECONDS_VARIABLE} must be a number of seconds from 0 on, not {text!r}"
         )
 
