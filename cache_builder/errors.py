@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cache_builder.setting_names import NamesSettings
-from frame_store.errors import ColumnError, FrameCacheError
+from frame_store.errors import ColumnError, FrameCacheError, ObjectAccessError, ObjectStoreError
 from frame_store.shared import listed, without_controls
 
 
@@ -115,3 +115,8 @@ class RepairError(NamesSettings, FrameCacheError):
 
 class MachineError(NamesSettings, FrameCacheError):
     """The machine failed; videos and command are fine, and the same command resumes."""
+
+
+def store_failed(error: ObjectStoreError) -> ConfigError | MachineError:
+    """What an error of an object store is to a build: refused credentials are a mistake of the command."""
+    return (ConfigError if isinstance(error, ObjectAccessError) else MachineError)(str(error))

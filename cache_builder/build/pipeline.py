@@ -283,11 +283,13 @@ class _Build:
         inputs = task.inputs
         may_append = existing.only_lacks_videos([inputs.identity(part) for part in inputs.parts])
         append = "{--append} to add the new videos to it, " if may_append else ""
+        overwrite = (
+            "" if isinstance(self._workspace, RemoteWorkspace) else ", or {--overwrite} to replace it"
+        )  # which a URL does not take
         raise OutputError(
             listed(
                 f"{self._workspace.title}: already holds another cache, or a damaged one",
                 lines,
-                f"give {append}its settings to keep it, another {{--out}} to build beside it, or {{--overwrite}} to "
-                "replace it",
+                f"give {append}its settings to keep it, another {{--out}} to build beside it{overwrite}",
             )
         )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cache_builder.errors import ConfigError, MachineError
+from cache_builder.errors import ConfigError, store_failed
 from cache_builder.folder_scan import scanned_files
 from cache_builder.growing.agreement import recorded_configs, require_same_cameras, require_same_settings
 from cache_builder.growing.append_columns import TablesGiven
@@ -39,7 +39,7 @@ def resolve_for(
     """`resolve`. Settings for an append may contradict the defaults, and go with the cache that is there.
 
     Raises:
-        ConfigError: settings that contradict each other.
+        ConfigError: settings that contradict each other; or the store refuses the credentials.
         MachineError: the object store of the cache cannot be reached.
     """
     try:
@@ -56,7 +56,7 @@ def _is_cache(output: Path | RemoteUrl) -> bool:
             is_cache(output) if isinstance(output, Path) else newest_version(ObjectClient(output)) is not None
         )
     except ObjectStoreError as error:
-        raise MachineError(str(error)) from None
+        raise store_failed(error) from None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -43,9 +43,11 @@ class StageSettings:
             digest = hashlib.sha256("\n".join(map(str, sources)).encode("utf-8", "surrogateescape"))
             name = f"{_SUBFOLDER}-{os.getuid()}-{digest.hexdigest()[:16]}"
             folder = Path(tempfile.gettempdir()) / name
+        max_bytes = _default_bytes(folder) if self.max_bytes is None else self.max_bytes
         return Stage(
             folder=folder,
-            max_bytes=_default_bytes(folder) if self.max_bytes is None else self.max_bytes,
+            max_bytes=max_bytes,
+            is_bound_by_disk=self.max_bytes is None and max_bytes < DEFAULT_STAGE_BYTES,
             is_temporary=self.path is None,
         )
 
@@ -57,6 +59,8 @@ class Stage:
     folder: Path
     """Absolute."""
     max_bytes: int
+    is_bound_by_disk: bool = False
+    """Whether `max_bytes` is what the disk has free, and no choice of the user: then less is no fault of a video."""
     is_temporary: bool
     """Whether it is removed when a build has ended well."""
 

@@ -101,13 +101,18 @@ class StagedObject:
             MachineError: the store cannot be reached, or refuses; or the folder cannot be used.
             OSError: disk full or failing.
         """
+        self.stage.make()
         if self.num_bytes > self.stage.max_bytes:
+            if self.stage.is_bound_by_disk:
+                raise MachineError(
+                    f"{self.stage.folder}: {self.text} has {counted(self.num_bytes, 'byte')}, and the disk has too "
+                    "little free space; make room, or give another {--stage}; the same command resumes"
+                )
             raise VideoError(
                 name,
                 f"{self.text} has {counted(self.num_bytes, 'byte')}, and the folder for downloaded videos may hold "
                 f"{self.stage.max_bytes}; allow more stage bytes",
             )
-        self.stage.make()
         try:
             folder = BoundedFolder(self.stage.folder, max_bytes=self.stage.max_bytes)
             held = folder.fetched(self.path.name, self.num_bytes, self._download, waits=True)

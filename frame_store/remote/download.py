@@ -2,17 +2,15 @@
 
 import hashlib
 import os
-import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from frame_store.errors import ObjectMissingError
+from frame_store.remote.request_threads import Call, RequestThreads
 from frame_store.remote.requests import ObjectClient
 from frame_store.shared import counted
 
@@ -76,26 +74,28 @@ def download_objects(
         OSError: disk full or failing.
     """
     with ExitStack() as stack:
-        threads = _Threads(jobs)
+        threads = RequestThreads(jobs)
         stack.callback(threads.close)
         parts = _parts(wanted, part_bytes)
-        waiting: deque[tuple[_Part, Future[memoryview]]] = deque()
+        waiting: deque[tuple[_Part, Call[memoryview]]] = deque()
         file: _PartFile | None = None
         failed: WantedObject | None = None
         problem: str | None
         while True:
             while len(waiting) < jobs * PARTS_PER_JOB and (part := next(parts, None)) is not None:
-                waiting.append((part, threads.submit(part.fetcher(client))))
+                call = Call(part.fetcher(client))
+                threads.submit([call], urgent=False)
+                waiting.append((part, call))
             if not waiting:
                 return
-            part, future = waiting.popleft()
+            part, call = waiting.popleft()
             if part.wanted is failed:
-                future.cancel()
+                call.cancel()
                 continue
             if file is None:
                 file = stack.enter_context(_PartFile(part.wanted, part.start, received))
             try:
-                file.append(future.result())
+                file.append(call.result())
             except (ObjectMissingError, _OtherSizeError) as error:
                 failed, problem = part.wanted, _problem(error, part.wanted)
             else:
@@ -218,39 +218,3 @@ class _PartFile:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-
-
-class _Threads:
-    """Threads that a process does not wait for when it ends: a request to a dead store can take a minute."""
-
-    def __init__(self, number: int) -> None:
-        self._calls: queue.SimpleQueue[tuple[Callable[[], memoryview], Future[memoryview]] | None] = (
-            queue.SimpleQueue()
-        )
-        self._number = number
-        for _ in range(number):
-            threading.Thread(target=self._work, daemon=True).start()
-
-    def submit(self, call: Callable[[], memoryview]) -> Future[memoryview]:
-        future: Future[memoryview] = Future()
-        self._calls.put((call, future))
-        return future
-
-    def close(self) -> None:
-        while not self._calls.empty():
-            try:
-                self._calls.get_nowait()
-            except queue.Empty:
-                break
-        for _ in range(self._number):
-            self._calls.put(None)
-
-    def _work(self) -> None:
-        while (item := self._calls.get()) is not None:
-            call, future = item
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(call())
-            except BaseException as error:  # noqa: BLE001 - whoever waits for the result gets it
-                future.set_exception(error)

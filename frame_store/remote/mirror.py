@@ -4,9 +4,8 @@ import errno
 import fcntl
 import hashlib
 import os
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,8 @@ from typing import Final
 
 from frame_store.errors import StoreDamagedError
 from frame_store.files import write_file
-from frame_store.remote.request_threads import RequestThreads
+from frame_store.remote.parts import PartDownloads, write_all
+from frame_store.remote.request_threads import RequestThreads, make_all
 from frame_store.remote.requests import ObjectClient
 from frame_store.shared import counted
 
@@ -62,12 +62,13 @@ class Mirror:
         if not missing:
             return
         threads = RequestThreads(_REQUESTS_AT_ONCE)
-        with self._writing(), closing(threads):
+        parts = PartDownloads(at_once=_REQUESTS_AT_ONCE, part_bytes=_PART_BYTES)
+        with self._writing(), closing(threads), closing(parts):
             small = [file for file in missing if (file.num_bytes or 0) <= _PART_BYTES]
-            _make_all(threads, [partial(self._download, file, None) for file in small])
+            make_all(threads, [partial(self._download, file, parts) for file in small])
             for file in missing:
                 if file not in small:
-                    self._download(file, threads)
+                    self._download(file, parts)
 
     def write(self, name: str, content: bytes) -> None:
         """Have a file with this content here, such as a manifest, which no hash names.
@@ -104,7 +105,7 @@ class Mirror:
         except OSError:
             return False
 
-    def _download(self, file: MirroredFile, threads: RequestThreads | None) -> None:
+    def _download(self, file: MirroredFile, parts: PartDownloads) -> None:
         target = self.path / file.name
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}.part")
@@ -112,7 +113,7 @@ class Mirror:
             if self._is_here(file):  # another process has downloaded it meanwhile
                 return
             for _ in range(_ATTEMPTS):
-                found = self._fetched(file, number, threads)
+                found = self._fetched(file, number, parts)
                 if found == file.sha256:
                     os.fsync(number)
                     part.replace(target)
@@ -123,30 +124,15 @@ class Mirror:
             f"{self._client.url.text}"
         )
 
-    def _fetched(self, file: MirroredFile, number: int, threads: RequestThreads | None) -> str:
+    def _fetched(self, file: MirroredFile, number: int, parts: PartDownloads) -> str:
         """Write the object into an open file; the SHA-256, hex, of what the file then has."""
         if file.num_bytes is None:
             content = self._client.get(file.name, max_bytes=_MAX_UNSIZED_BYTES)
             self._remove_beside(file)
             os.ftruncate(number, len(content))
-            _write(number, memoryview(content), 0)
+            write_all(number, memoryview(content), 0)
             return hashlib.sha256(content).hexdigest()
-        if file.num_bytes:
-            os.posix_fallocate(number, 0, file.num_bytes)  # a full disk shows now, and not after an hour
-        os.ftruncate(number, file.num_bytes)
-
-        own = _OwnNumber(number)
-
-        def fetch(start: int) -> None:
-            num_bytes = min(_PART_BYTES, (file.num_bytes or 0) - start)
-            _write(own.number, self._client.get_range(file.name, start, num_bytes), start)
-
-        parts = [partial(fetch, start) for start in range(0, file.num_bytes, _PART_BYTES)]
-        if threads is None:
-            for part in parts:
-                part()
-        else:
-            _make_all(threads, parts)
+        parts.fetch_into(self._client, file.name, file.num_bytes, number)
         with os.fdopen(os.dup(number), "rb") as written:
             written.seek(0)
             return hashlib.file_digest(written, "sha256").hexdigest()
@@ -180,62 +166,6 @@ class Mirror:
                 "another one",
                 str(self.path),
             ) from None
-
-
-class _OwnNumber:
-    """A descriptor of its own, for threads that may write when the download has failed and its file was removed."""
-
-    def __init__(self, number: int) -> None:
-        self.number = os.dup(number)
-
-    def __del__(self, _close: Callable[[int], None] = os.close) -> None:
-        _close(self.number)
-
-
-class _Call:
-    """A call by a thread, and what became of it. Implements `Request`."""
-
-    def __init__(self, call: Callable[[], None]) -> None:
-        self._call: Callable[[], None] | None = call
-        self._error: BaseException | None = None
-        self._done = threading.Event()
-
-    def make(self) -> None:
-        call, self._call = self._call, None
-        try:
-            if call is not None:
-                call()
-        except BaseException as error:  # noqa: BLE001 - raised by `wait`
-            self._error = error
-        finally:
-            self._done.set()
-
-    def cancel(self) -> None:
-        self._call = None
-
-    def wait(self) -> None:
-        self._done.wait()
-        if self._error is not None:
-            raise self._error
-
-
-def _make_all(threads: RequestThreads, calls: Iterable[Callable[[], None]]) -> None:
-    """Make calls in threads. At the first error, or at Ctrl-C, those not begun are left, and none is waited for."""
-    waited = [_Call(call) for call in calls]
-    threads.submit(waited, urgent=False)
-    try:
-        for each in waited:
-            each.wait()
-    except BaseException:
-        for each in waited:
-            each.cancel()
-        raise
-
-
-def _write(number: int, data: memoryview, start: int) -> None:
-    written = 0
-    while written < len(data):
-        written += os.pwrite(number, data[written:], start + written)
 
 
 @contextmanager

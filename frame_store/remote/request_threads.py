@@ -6,9 +6,13 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, TypeVar
+
+from frame_store.errors import ObjectStoreError
+
+Result = TypeVar("Result")
 
 _IDLE_SECONDS: Final = 5.0
 _EXIT_SECONDS: Final = 2.0
@@ -24,6 +28,51 @@ class Request(Protocol):
     def cancel(self) -> None:
         """It will not be done: whoever waits for it is told so."""
         ...
+
+
+class Call(Generic[Result]):
+    """A call by a thread, and what became of it. Implements `Request`."""
+
+    def __init__(self, call: Callable[[], Result]) -> None:
+        self._call: Callable[[], Result] | None = call
+        self._lock = threading.Lock()
+        self._result: list[Result] = []
+        self._error: BaseException | None = None
+        self._done = threading.Event()
+
+    def make(self) -> None:
+        """Make the call, unless it was cancelled."""
+        call = self._taken()
+        if call is None:
+            return
+        try:
+            self._result.append(call())
+        except BaseException as error:  # noqa: BLE001 - raised by `result`
+            self._error = error
+        finally:
+            self._done.set()
+
+    def cancel(self) -> None:
+        """Have the call not made, where it was not begun; `result` then raises an error."""
+        if self._taken() is not None:
+            self._error = ObjectStoreError("not asked for: the process ends, or another request has failed")
+            self._done.set()
+
+    def result(self) -> Result:
+        """What the call has given, or raised, once it has ended."""
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
+
+    def wait(self) -> None:
+        """Until it has ended."""
+        self._done.wait()
+
+    def _taken(self) -> Callable[[], Result] | None:
+        with self._lock:
+            call, self._call = self._call, None
+        return call
 
 
 class RequestThreads:
@@ -107,6 +156,27 @@ class _Work:
                         continue
                 self.num_threads -= 1
                 return None
+
+
+def make_all(
+    threads: RequestThreads, calls: Iterable[Callable[[], None]], *, waits_after_error: bool = False
+) -> None:
+    """Make calls in threads. At the first error, or at Ctrl-C, those not begun are left.
+
+    Those begun are waited for only with `waits_after_error`.
+    """
+    made = [Call(call) for call in calls]
+    threads.submit(made, urgent=False)
+    try:
+        for each in made:
+            each.result()
+    except BaseException:
+        for each in made:
+            each.cancel()
+        if waits_after_error:
+            for each in made:
+                each.wait()
+        raise
 
 
 def _end_before_exit(reference: "weakref.ref[_Work]", pid: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from cache_builder.errors import MachineError
+from cache_builder.errors import store_failed
 from cache_builder.sources.contents import NOTHING_PASSED_OVER, SourceContents
 from cache_builder.sources.list_lines import problems_error
 from cache_builder.sources.remote.folder import video_of
@@ -39,7 +39,8 @@ def look_into_url_list(
 
     Raises:
         InputFolderError: a line is no URL of a video, names one that is not there, or the one of another line.
-        MachineError: a store cannot be reached, or refuses.
+        ConfigError: the store refuses the credentials.
+        MachineError: a store cannot be reached.
     """
     urls: dict[RemoteUrl, int] = {}
     problems: list[tuple[int, str]] = []
@@ -79,7 +80,7 @@ def _looked_up(
             found = list(threads.map(lambda url: clients[root_of(url)].find(url.path), urls))
         except ObjectStoreError as error:
             threads.shutdown(cancel_futures=True)
-            raise MachineError(str(error)) from None
+            raise store_failed(error) from None
     return dict(zip(urls, found, strict=True))
 
 

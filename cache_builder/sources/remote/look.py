@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from cache_builder.errors import ConfigError, InputFolderError, MachineError
+from cache_builder.errors import ConfigError, InputFolderError, store_failed
 from cache_builder.sources.camera_folder import cameras_of
 from cache_builder.sources.camera_pattern import CameraPattern
 from cache_builder.sources.contents import NOTHING_PASSED_OVER, SourceContents
@@ -28,7 +28,8 @@ def look_into_url(
     Raises:
         InputFolderError: nothing is there, or no video.
         ConfigError: a camera pattern is given for what is no folder.
-        MachineError: the store cannot be reached, or refuses.
+        ConfigError: the store refuses the credentials.
+        MachineError: the store cannot be reached.
     """
     with _errors_of(url):
         found = _object_at(url) if is_video_name(url.name) or not url.is_writable else None
@@ -89,4 +90,4 @@ def _errors_of(url: RemoteUrl) -> Iterator[None]:
     except ObjectMissingError as error:
         raise InputFolderError(url.text, f"no such folder or object: {error}") from None
     except ObjectStoreError as error:
-        raise MachineError(str(error)) from None
+        raise store_failed(error) from None

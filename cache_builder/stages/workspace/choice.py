@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cache_builder.errors import ConfigError, MachineError
+from cache_builder.errors import ConfigError, MachineError, store_failed
 from cache_builder.setting_names import NamesSettings
 from cache_builder.stages.workspace.local import Workspace
 from cache_builder.stages.workspace.own_files import resolved
@@ -52,7 +52,7 @@ def store_errors_as_ours(workspace: Workspace) -> Iterator[None]:
                 f"{error.filename or workspace.output}: {error.strerror or error}; the same command resumes"
             ) from error
         except ObjectStoreError as error:
-            raise MachineError(str(error)) from error
+            raise store_failed(error) from error
     except NamesSettings as error:
         if isinstance(workspace, RemoteWorkspace):
             if isinstance(error, MachineError) and _may_be_overtaken(error) and workspace.was_overtaken():

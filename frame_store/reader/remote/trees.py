@@ -34,7 +34,8 @@ def remote_cache(
     """What a cache at a URL has beyond a local one; None for a path.
 
     Raises:
-        ValueError: a URL that `RemoteUrl` refuses, or that a Path has changed; `folder` or `folder_bytes` of a path.
+        ValueError: a URL that `RemoteUrl` refuses, or that a Path has changed; `folder` or `folder_bytes` of a
+            path; a URL as `folder`.
         OSError: no folder is given, and the user has no home.
     """
     if not isinstance(path, RemoteUrl) and not is_url(path):
@@ -46,6 +47,8 @@ def remote_cache(
         if folder is not None or folder_bytes is not None:
             raise ValueError("folder= and folder_bytes= are for a cache at a URL, such as s3://bucket/folder")
         return None
+    if folder is not None and is_url(folder):
+        raise ValueError("folder= is a folder of this machine, and a URL is given")
     if folder_bytes is not None:
         folder_bytes = whole_number("folder_bytes", folder_bytes, least=1)
     return RemoteCache.of(RemoteUrl.of(path), folder=folder, folder_bytes=folder_bytes)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from frame_store.remote.shards.parts import PART_BYTES, PARTS_AT_ONCE
+from frame_store.remote.parts import PART_BYTES, PARTS_AT_ONCE
 
 REQUEST_SECONDS: Final = 0.030
 """From the request to the first byte, as in the region of a store."""

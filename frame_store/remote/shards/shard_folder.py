@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.remote.folder import BoundedFolder, HeldFile
+from frame_store.remote.parts import PARTS_AT_ONCE, PartDownloads
 from frame_store.remote.requests import ObjectClient
 from frame_store.remote.shards.feed import ShardFeed, ShardObject
-from frame_store.remote.shards.parts import PARTS_AT_ONCE, PartDownloads
 from frame_store.shared import counted
 
 _OTHERS_SECONDS: Final = 120.0
@@ -133,7 +133,7 @@ class ShardFolder:
 
     def stop(self) -> None:
         """Let downloads end soon: parts that have not begun are not asked for."""
-        self._downloads.is_stopped = True
+        self._downloads.close()
 
     @property
     def threads_per_feed(self) -> int:

@@ -162,3 +162,19 @@ def test_the_settings_of_the_stage(given, found, tmp_path):
 def test_wrong_numbers_of_bytes(wrong):
     with pytest.raises(ConfigError, match="stage_bytes: must be"):
         resolve(BuildSettings(stage_bytes=wrong))
+
+
+def test_a_full_disk_and_a_folder_that_cannot_be_made_are_no_fault_of_the_video(tmp_path, monkeypatch):
+    client = FakeClient(b"video")
+    monkeypatch.setattr("cache_builder.staging.stage._default_bytes", lambda folder: 0)
+    with (
+        pytest.raises(MachineError, match="too little free space"),
+        staged(client, tmp_path, max_bytes=None).at_hand("a"),
+    ):
+        pass
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(MachineError, match="cannot be made"),
+        staged(client, tmp_path / "file", max_bytes=None).at_hand("a"),
+    ):
+        pass

@@ -133,7 +133,7 @@ def test_an_estimate_an_append_and_a_repair(folder, url, tmp_path):
 def test_a_wrong_secret_is_one_line(url, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"wrong-{SECRET_KEY}")
     result = run(url, "--out", tmp_path / "c", *SMALL, command=cache_build)
-    assert result.exit_code == 3
+    assert result.exit_code == 2
     assert result.stderr.count("\n") == 1 and "403" in result.stderr
     _assert_tells_no_secret(tmp_path, output=result.stderr)
 

@@ -35,7 +35,7 @@ def behind(seaweed, bucket_folder, monkeypatch):
         context.__exit__(None, None, None)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_reads_lists_and_writes_are_right(behind, seed):
     client, proxy = behind(Faults.of_all_kinds(0.4, delay_seconds=0.02), seed)
 
@@ -71,10 +71,10 @@ def test_reads_lists_and_writes_are_right(behind, seed):
 
 def test_an_object_is_created_though_the_answer_is_lost(behind):
     client, proxy = behind(Faults(drop_after=0.5), seed=1)
-    for number in range(20):
+    for number in range(10):
         assert client.create(f"{number}", b"%d" % number).num_bytes == len(b"%d" % number)
-    assert proxy.counts.faults["drop_after"] > 5
-    for number in range(20):
+    assert proxy.counts.faults["drop_after"] > 2
+    for number in range(10):
         with pytest.raises(FileExistsError):
             client.create(f"{number}", b"of somebody else")
 
@@ -90,7 +90,7 @@ def test_of_writers_that_create_one_object_one_does_though_answers_are_lost(behi
         return number
 
     with ThreadPoolExecutor(4) as pool:
-        for race in range(10):
+        for race in range(5):
             winners = [n for n in pool.map(create, [f"{race}"] * 4, range(4)) if n is not None]
             assert len(winners) == 1
             assert client.get(f"{race}", max_bytes=100) == b"written by %d" % winners[0]
@@ -111,13 +111,13 @@ def test_work_goes_on_when_a_dead_store_comes_back(behind):
         readers = [pool.submit(read) for _ in range(4)]
         time.sleep(0.2)
         with proxy.dead():
-            time.sleep(2)
+            time.sleep(0.5)
         back = time.monotonic()
-        time.sleep(0.5)
+        time.sleep(0.3)
         stop.set()
         for reader in readers:
             reader.result(timeout=10)
-    assert any(moment < back - 2 for moment in num_reads)
+    assert any(moment < back - 0.5 for moment in num_reads)
     assert any(moment > back for moment in num_reads)
 
 
@@ -139,7 +139,7 @@ def test_a_large_file_is_put_in_parts_and_a_part_that_fails_is_sent_again(behind
     monkeypatch.setattr("frame_store.remote.requests.client._LARGEST_PUT_BYTES", 1 << 20)
     monkeypatch.setattr("frame_store.remote.requests.client._PART_BYTES", 5 << 20)
     client, proxy = behind(Faults(drop_before=0.2, busy=0.2), seed=5)
-    content = os.urandom(23 << 20)
+    content = os.urandom(12 << 20)
     (tmp_path / "file").write_bytes(content)
     assert client.put_file("large", tmp_path / "file").num_bytes == len(content)
     assert proxy.counts.faults["busy"] + proxy.counts.faults["drop_before"] > 0

@@ -12,8 +12,16 @@ import numpy as np
 import pytest
 
 from frame_store.errors import ObjectStoreError
-from frame_store.remote import BoundedFolder, FolderWarning, ObjectClient, RemoteUrl, ShardFolder, ShardObject
-from frame_store.remote.shards.parts import PartDownloads
+from frame_store.remote import (
+    BoundedFolder,
+    FolderWarning,
+    ObjectClient,
+    RemoteUrl,
+    ShardFeed,
+    ShardFolder,
+    ShardObject,
+)
+from frame_store.remote.parts import PartDownloads
 
 SHARD_BYTES, FRAMES = 100_000, 50
 
@@ -199,6 +207,31 @@ def test_what_another_process_removed_comes_again(tmp_path, monkeypatch):
     assert folder.folder.remove("s/0")
     assert is_here(folder, 0)
     feed.close()
+
+
+def test_a_read_waits_for_what_comes_and_for_nothing_else(tmp_path, monkeypatch):
+    """Without threads, so that each state of the feed lasts."""
+    monkeypatch.setattr("frame_store.remote.shards.feed.descriptor_share", lambda *, at_most: 0)
+    folder = shard_folder(tmp_path, Store(), capacity=5)
+    feed = ShardFeed(folder, batches_of(1), num_in_flight=1)
+    feed.advance()
+    assert feed.expects(1), "it is next"
+    feed._is_full, feed._tried_at = True, time.monotonic()
+    assert not feed.expects(1), "room may only come when this read is done"
+    assert not feed.waits_for(1)
+    feed._is_full = False
+    choice = feed._next()
+    assert choice is not None and choice.shard == 1
+    assert feed.expects(1), "it is on its way"
+    feed._download(choice)
+    assert is_here(folder, 1)
+    assert folder.folder.remove("s/1")
+    feed._is_full, feed._tried_at = True, time.monotonic()
+    assert not feed.waits_for(1), "another process had it removed"
+    feed._is_full = False
+    with feed._lock:
+        again = feed._choice()
+    assert again is not None and again.shard == 1
 
 
 def test_a_closed_feed_leaves_nothing_held(tmp_path):

@@ -90,9 +90,9 @@ class Folder:
         return self.used + num_bytes <= self.max_bytes
 
 
-@pytest.mark.parametrize(("fraction", "num_shards"), [(0.25, 400), (0.5, 1000), (0.75, 400)])
-def test_little_more_than_what_does_not_fit_is_downloaded_again(fraction: float, num_shards: int) -> None:
-    frames, epochs = 32, 2
+@pytest.mark.parametrize("fraction", [0.25, 0.5, 0.75])
+def test_little_more_than_what_does_not_fit_is_downloaded_again(fraction: float) -> None:
+    num_shards, frames, epochs = 200, 32, 2
     folder = Folder([SHARD_BYTES] * num_shards, int(fraction * num_shards * SHARD_BYTES))
     num_read = sum(1 for _ in folder.read(blocks(num_shards, frames, batch=32, per_block=4, epochs=epochs)))
     assert num_read == epochs * num_shards * frames / 32
@@ -102,7 +102,7 @@ def test_little_more_than_what_does_not_fit_is_downloaded_again(fraction: float,
 
 
 def test_an_order_without_blocks_downloads_a_fixed_set_once() -> None:
-    num_shards, frames, epochs = 40, 1000, 3
+    num_shards, frames, epochs = 40, 1000, 2
     folder = Folder([SHARD_BYTES] * num_shards, 20 * SHARD_BYTES)
     draw = np.random.default_rng(0)
     order = [draw.permutation(num_shards * frames) // frames for _ in range(epochs)]
@@ -141,7 +141,7 @@ def test_a_few_frames_are_not_worth_a_download() -> None:
     assert full is None, "2 frames are read by ranges"
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.data())
 def test_every_batch_is_served_within_the_bound(data: st.DataObject) -> None:
     num_bytes = data.draw(st.lists(st.integers(1, 10**8), min_size=1, max_size=8))

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 import frame_store
-from loader import FrameLoader
+from loader import FrameLoader, make_dataloader
 from loader.batches import frame_sources
 from loader.sampling import Place
 from loader.torch_loader import worker_feeds
 from loader.windows import plan_windows
+from tests.support.caches.camera_cache import write_camera_cache
 from tests.support.commands import SMALL, run
 from tests.support.object_stores import upload
 from tests.support.object_stores.bounded_folder import bytes_at_one_moment, read_with_feed
@@ -102,6 +103,31 @@ def test_two_processes_share_a_folder(cache, url, tmp_path):
         assert [results.get(timeout=100) for results in queues] == expected
         for process in processes:
             process.join()
+
+
+def test_worker_processes_are_fed(cache, url, tmp_path):
+    options = {"batch_size": 16, "seed": 3, **SAMPLINGS["block"]}
+    expected = batches_of(FrameLoader(cache, **options), epochs=1)
+    store = frame_store.open_store(url, folder=tmp_path, folder_bytes=third_of(cache))
+    workers = make_dataloader(store, num_workers=2, **options)
+    assert batches_of(workers, epochs=1) == expected
+    assert bytes_at_one_moment(tmp_path / "shards") > 0.5 * third_of(cache), "the folder is used"
+
+
+def test_aligned_cameras_are_fed(bucket_folder, tmp_path):
+    write_camera_cache(tmp_path / "cache", layout="shuffled")
+    upload(tmp_path / "cache", bucket_folder)
+    largest = max(path.stat().st_size for path in (tmp_path / "cache").rglob("*.tar"))
+    store = frame_store.open_store(bucket_folder, folder=tmp_path / "here", folder_bytes=3 * largest)
+    found = [
+        [
+            (batch.frame_ids.tolist(), {name: each.numpy().tobytes() for name, each in batch.frames.items()})
+            for batch in FrameLoader(place, batch_size=2, seed=1, **SAMPLINGS["block"])
+        ]
+        for place in (store, tmp_path / "cache")
+    ]
+    assert found[0] == found[1]
+    assert bytes_at_one_moment(tmp_path / "here/shards"), "the folder is used"
 
 
 def test_concatenated_caches_are_fed(cache, url, tmp_path):

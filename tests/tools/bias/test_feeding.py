@@ -20,6 +20,8 @@ from frame_store import open_store
 from frame_store.reader.places import Place
 from frame_store.reader.remote import ranges
 from frame_store.reader.remote import shards as remote_shards
+from frame_store.remote import parts
+from frame_store.remote.shards import plan as shard_plan
 from loader import SamplingSpec
 from loader.sampling.plan import make_plan
 from tests.support.commands import run
@@ -147,6 +149,38 @@ def test_the_numbers_of_the_reader_are_those_that_are_counted_with():
     assert counting.MAX_GAP_BYTES == ranges.MAX_GAP_BYTES
     assert counting.MAX_RANGE_BYTES == ranges.MAX_RANGE_BYTES
     assert counting.RANGES_AT_ONCE == remote_shards.REQUESTS_AT_ONCE
+    assert counting.PART_BYTES == parts.PART_BYTES
+    assert counting.PARTS_AT_ONCE == parts.PARTS_AT_ONCE
+    assert counting.MAX_BATCHES_AHEAD == shard_plan.MAX_BATCHES_AHEAD
+    assert counting.MAX_BYTES_AHEAD == shard_plan.MAX_BYTES_AHEAD
+    assert counting._DOWNLOAD_SECONDS == shard_plan.REQUEST_SECONDS
+    assert counting._DOWNLOAD_BYTES_PER_SECOND == shard_plan.BYTES_PER_SECOND
+
+
+@pytest.mark.parametrize("folder_bytes", [30 << 20, 100 << 20, 1 << 30])
+@pytest.mark.parametrize("batch", [4, 16])
+def test_the_room_that_is_kept_and_the_window_are_those_of_the_plan(folder_bytes, batch):
+    """Over shards of 8 MiB, of which each batch takes some that follow each other."""
+    num_shards, per_shard, shard_bytes = 40, 4, 8 << 20
+    frames = StoredFrames(
+        shard_of=np.arange(num_shards).repeat(per_shard),
+        offset=np.tile(np.arange(per_shard) * (shard_bytes // per_shard), num_shards),
+        length=np.full(num_shards * per_shard, shard_bytes // per_shard),
+        shard_bytes=np.full(num_shards, shard_bytes),
+    )
+    ids = np.arange(num_shards * per_shard)
+    batches = np.split(ids, range(batch, len(ids), batch))
+    batch_of = np.arange(len(ids)) // batch
+    uses = counting._Uses.of(ids, batch_of, frames, num_processes=1, folder_bytes=folder_bytes)
+    plan = shard_plan.ShardPlan([shard_bytes] * num_shards, max_bytes=folder_bytes)
+    with_frames = [np.unique(frames.shard_of[each], return_counts=True) for each in batches]
+    upcoming = iter(with_frames)
+    while plan.wants_more and (found := next(upcoming, None)) is not None:
+        plan.add(list(zip(found[0].tolist(), [1000] * len(found[0]), strict=True)))
+    assert uses._reserve(passes=plan.may_pass) == plan.reserve_bytes
+    shards, steps = frames.shard_of[ids], batch_of
+    window = counting._window(steps, shards, frames, of_first=uses.bytes_at_once, folder_bytes=folder_bytes)
+    assert min(window, len(batches)) == plan.num_batches
 
 
 @pytest.mark.parametrize("share", [0.45, 0.6, 0.8, 1.5])

@@ -95,6 +95,7 @@ def test_another_cache_at_the_url_stays(build, simple_folder, bucket_folder):
         )
         assert refused.exit_code == 2
         assert "seed" in refused.stderr and "another --out" in refused.stderr
+        assert "--overwrite" not in refused.stderr
     assert objects_at(f"{bucket_folder}/c") == before
 
 
@@ -107,7 +108,7 @@ def test_objects_of_somebody_else_are_refused(simple_folder, bucket_folder):
 def test_wrong_secret_is_one_line_before_any_work(simple_folder, bucket_folder, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-PLANTED")
     refused = run("--videos", simple_folder.path, *SMALL, "--out", f"{bucket_folder}/c")
-    assert refused.exit_code == 3
+    assert refused.exit_code == 2
     assert refused.stderr.count("\n") == 1 and "the secret key does not" in refused.stderr
     assert "PLANTED" not in refused.stderr + refused.stdout and "127.0.0.1" not in refused.stderr
 

@@ -122,6 +122,8 @@ def test_arguments(client, put, here, golden_caches):
         open_store(Path(URL), folder=here)
     with pytest.raises(ValueError, match="for a cache at a URL"):
         open_store(cache, folder=here)
+    with pytest.raises(ValueError, match="a URL is given"):
+        open_store(URL, folder="s3://bkt/folder")
     with pytest.raises(ValueError, match="folder_bytes must be 1 or more"):
         open_store(URL, folder=here, folder_bytes=0)
     with pytest.raises(ObjectStoreError, match=r"000000.tar: has \d+ bytes, and folder_bytes is 100"):
