@@ -73,18 +73,18 @@ def _setting_flags(command: Command) -> Command:
     context_settings={"show_default": True, "max_content_width": 110},
 )
 @click.version_option(__version__)
-@click.argument("sources", metavar="SOURCE...", nargs=-1, type=PlaceName())
-@click.option("--videos", multiple=True, type=PlaceName(), help="The same as SOURCE.")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, type=PlaceName(takes_urls=True))
+@click.option("--videos", multiple=True, type=PlaceName(takes_urls=True), help="The same as SOURCE.")
 @click.option(
     "--out",
-    type=PlaceName(),
+    type=PlaceName(takes_urls=True),
     metavar="PATH|URL",
     help="Where the cache goes, a folder or a URL such as s3://bucket/cache; several sources and URLs need it.  "
     "[default: SOURCE.cache]",
 )
 @click.option(
     "--scratch",
-    type=PlaceName(),
+    type=PlaceName(takes_urls=True),
     metavar="DIR|URL",
     help="Where decoded frames and other unfinished work go until the cache is complete.  [default: OUT.building]",
 )

@@ -45,8 +45,8 @@ class PathName(click.Path):
         return super().convert(os.fspath(user_path(value)), param, ctx)
 
 
-class CacheName(PathName):
-    """A cache on this machine, by its path, or, with `takes_urls`, one in an object store: a `RemoteUrl`."""
+class PlaceName(PathName):
+    """A path, or, with `takes_urls`, a URL: a `RemoteUrl`. Without, a URL is refused as that of a cache."""
 
     def __init__(self, *, takes_urls: bool) -> None:
         super().__init__(path_type=Path)
@@ -54,9 +54,11 @@ class CacheName(PathName):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """See `click.ParamType.convert`."""
-        if not is_url(value):
-            return super().convert(value, param, ctx)
+        if isinstance(value, RemoteUrl):
+            return value
         try:
+            if not is_url(value):
+                return super().convert(value, param, ctx)
             url = RemoteUrl.of(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
@@ -68,29 +70,6 @@ class CacheName(PathName):
                 ctx,
             )
         return url
-
-
-class PlaceName(click.ParamType):  # type: ignore[type-arg]
-    """A path, with `~` expanded, or a URL. An empty one is refused: it would mean the current folder."""
-
-    name = "place"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - click's own
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Path | RemoteUrl:
-        """See `click.ParamType.convert`."""
-        if isinstance(value, RemoteUrl):
-            return value
-        text = os.fspath(value)
-        if not text:
-            self.fail("an empty path", param, ctx)
-        try:
-            return RemoteUrl.of(text) if is_url(text) else user_path(text)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 class OneLineCommand(click.Command):

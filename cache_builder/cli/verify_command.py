@@ -8,7 +8,6 @@ import msgspec
 
 from cache_builder.cli.exit_status import (
     EXIT_NOT_WHOLE,
-    CacheName,
     OneLineCommand,
     PlaceName,
     exit_codes,
@@ -24,14 +23,14 @@ from frame_store.verify import verify_store
 
 @click.command("cache-verify", cls=OneLineCommand)
 @click.version_option(__version__)
-@click.argument("cache", metavar="CACHE|URL", type=CacheName(takes_urls=True))
+@click.argument("cache", metavar="CACHE|URL", type=PlaceName(takes_urls=True))
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
 @click.option("--repair", is_flag=True, help="Make damaged files again, bit for bit.")
 @click.option(
     "--videos",
     metavar="SOURCE",
     multiple=True,
-    type=PlaceName(),
+    type=PlaceName(takes_urls=True),
     help="For --repair: what it was built from, as given then; may be given again. Needed if shards are damaged.",
 )
 @click.option(

@@ -24,9 +24,9 @@ from cache_builder.cli import (
     EXIT_MACHINE_FAILED,
     EXIT_TERMINATED,
     EXIT_WRONG_COMMAND,
-    CacheName,
     OneLineCommand,
     PathName,
+    PlaceName,
     SigtermAsInterrupt,
     Terminated,
     error_text,
@@ -71,7 +71,7 @@ class _BenchCommand(OneLineCommand):
 )
 @click.option(
     "--url",
-    type=CacheName(takes_urls=True),
+    type=PlaceName(takes_urls=True),
     metavar="URL",
     help="A cache in an object store, by ranges and from a folder, beside each --cache and bare requests; no others.",
 )

@@ -29,9 +29,9 @@ from frame_cache_tools.bias.text import legend_text
 
 from cache_builder.cli import (
     EXIT_WRONG_COMMAND,
-    CacheName,
     OneLineCommand,
     PathName,
+    PlaceName,
     exit_codes,
     say,
     say_error,
@@ -48,7 +48,7 @@ EXIT_LIMIT_BROKEN = 1
     "cache-bias", cls=OneLineCommand, context_settings={"show_default": True, "max_content_width": 110}
 )
 @click.version_option(__version__)
-@click.argument("caches", metavar="[CACHE|URL]...", nargs=-1, type=CacheName(takes_urls=True))
+@click.argument("caches", metavar="[CACHE|URL]...", nargs=-1, type=PlaceName(takes_urls=True))
 @click.option(
     "--videos",
     type=PathName(path_type=Path),

@@ -14,7 +14,7 @@ from frame_cache_tools.report.folder import page_of_folder, report_of_folder
 from frame_cache_tools.report.page import bytes_text, page_of_cache
 from frame_cache_tools.report.writing import check_place, write_page
 
-from cache_builder.cli import CacheName, OneLineCommand, PathName, exit_codes, say
+from cache_builder.cli import OneLineCommand, PathName, PlaceName, exit_codes, say
 from cache_builder.progress import NoProgress
 from frame_store import __version__
 from frame_store.shared import counted
@@ -26,7 +26,7 @@ EXIT_DAMAGED = 1
     "cache-report", cls=OneLineCommand, context_settings={"show_default": True, "max_content_width": 110}
 )
 @click.version_option(__version__)
-@click.argument("cache", type=CacheName(takes_urls=False), required=False)
+@click.argument("cache", type=PlaceName(takes_urls=False), required=False)
 @click.option(
     "--html",
     metavar="FILE",

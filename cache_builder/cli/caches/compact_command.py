@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cache_builder.cli.exit_status import CacheName, OneLineCommand, exit_codes, say
+from cache_builder.cli.exit_status import OneLineCommand, PlaceName, exit_codes, say
 from cache_builder.cli.shown_progress import shown_progress
 from cache_builder.compaction import compact_cache, compaction_lines
 from frame_store import __version__
@@ -12,7 +12,7 @@ from frame_store import __version__
 
 @click.command("cache-compact", cls=OneLineCommand)
 @click.version_option(__version__)
-@click.argument("cache", type=CacheName(takes_urls=False))
+@click.argument("cache", type=PlaceName(takes_urls=False))
 @click.option("--all", "join_all", is_flag=True, help="Join all generations to one, whatever their sizes.")
 @click.option(
     "--remove-superseded",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, CacheName, OneLineCommand, PathName, exit_codes, say
+from cache_builder.cli.exit_status import EXIT_NOT_WHOLE, OneLineCommand, PathName, PlaceName, exit_codes, say
 from cache_builder.cli.info.dataset import dataset_text
 from cache_builder.cli.info.growth import SupersededFolder, forgotten_text, versions_text
 from cache_builder.cli.info.places import records_at_hand
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @click.command("cache-info", cls=OneLineCommand)
 @click.version_option(__version__)
-@click.argument("cache", metavar="CACHE|URL", type=CacheName(takes_urls=True))
+@click.argument("cache", metavar="CACHE|URL", type=PlaceName(takes_urls=True))
 @click.option(
     "--json", "as_json", is_flag=True, help="The manifest, the generations and the table of videos as JSON."
 )
