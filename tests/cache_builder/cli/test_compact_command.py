@@ -7,7 +7,7 @@ from cache_builder.compaction import CompactionReport, compact, compaction_lines
 from frame_store.manifest import read_manifest, read_tree
 from tests.support.caches.made_generations import write_grown
 from tests.support.commands import run
-from tests.support.faults.in_process_pool import InProcessPool
+from tests.support.executors.in_process_pool import InProcessPool
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from cache_builder.compaction import compact
-from tests.support.faults.in_process_pool import InProcessPool
+from tests.support.executors.in_process_pool import InProcessPool
 
 
 @pytest.fixture(autouse=True)

@@ -20,8 +20,8 @@ from tests.support.caches.made_generations import (
     append_variant,
     write_grown,
 )
+from tests.support.executors.in_process_pool import InProcessPool
 from tests.support.faults.faults import digests
-from tests.support.faults.in_process_pool import InProcessPool
 
 
 @pytest.fixture

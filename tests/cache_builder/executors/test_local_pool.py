@@ -3,7 +3,7 @@ import resource
 import pytest
 
 from cache_builder.executors import JobDied, JobDone, JobLimits, JobRaised, WorkerPool
-from tests.support.faults.pool_jobs import (
+from tests.support.executors.pool_jobs import (
     Hang,
     KillItself,
     KillItselfOnce,

@@ -3,7 +3,7 @@
 import pytest
 
 from cache_builder.executors import JobDied, JobDone, JobRaised, WorkerPool
-from tests.support.faults.prepared_jobs import SlowToPrepare
+from tests.support.executors.prepared_jobs import SlowToPrepare
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from cache_builder.build import pipeline
 from cache_builder.errors import MachineError
 from cache_builder.executors import JobDied, JobDone, JobLost
 from cache_builder.executors.protocol import MAX_LOSSES
+from tests.support.executors.in_process_pool import InProcessPool
+from tests.support.executors.losing_pool import LosingPool
+from tests.support.executors.pool_jobs import Number
 from tests.support.faults.faults import digests
-from tests.support.faults.in_process_pool import InProcessPool
-from tests.support.faults.losing_pool import LosingPool
-from tests.support.faults.pool_jobs import Number
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 
 

@@ -7,8 +7,8 @@ import pytest
 from cache_builder.errors import ConfigError, MachineError
 from cache_builder.executors import JobDied, JobDone, JobLimits, JobLost, JobRaised, RayChoice, RayExecutor
 from cache_builder.executors.ray_worker import Answer
-from tests.support.faults.fake_ray import FakeRay, NodeDiedError, RayTaskError
-from tests.support.faults.pool_jobs import Number
+from tests.support.executors.fake_ray import FakeRay, NodeDiedError, RayTaskError
+from tests.support.executors.pool_jobs import Number
 
 OTHER = "99887766" * 7
 

@@ -9,7 +9,7 @@ import pytest
 
 from cache_builder.executors import JobLimits
 from cache_builder.executors.ray_worker import _Kept, version_text
-from tests.support.faults.pool_jobs import KillItself, Number, Unpicklable
+from tests.support.executors.pool_jobs import KillItself, Number, Unpicklable
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):

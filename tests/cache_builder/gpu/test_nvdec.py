@@ -22,7 +22,7 @@ from cache_builder.video.decode.units import gop_units
 from frame_store.errors import CudaForkError, CudaUnavailableError
 from frame_store.shared import cuda_guard
 from tests.support.caches.tree import FIRST_MANIFEST
-from tests.support.faults.in_process_pool import InProcessPool
+from tests.support.executors.in_process_pool import InProcessPool
 
 
 class SoftwareDecoder(NvdecDevice):

@@ -18,7 +18,7 @@ from cache_builder.live.store import LiveStore
 from cache_builder.sources import SourceVideo
 from cache_builder.video.picture import FrameGeometry
 from tests.cache_builder.live.test_store import num_open_files
-from tests.support.faults.in_process_pool import InProcessPool
+from tests.support.executors.in_process_pool import InProcessPool
 from tests.support.lerobot.stretches import episode
 from tests.support.videos.tiny_videos import damage_file, tiny_video, write_text
 

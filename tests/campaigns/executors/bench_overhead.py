@@ -19,7 +19,7 @@ from pathlib import Path
 import cache_builder
 from cache_builder.executors import Executor, RayExecutor, WorkerPool
 from tests.campaigns.executors.losses import digest_of, write_videos
-from tests.support.faults.pool_jobs import Number
+from tests.support.executors.pool_jobs import Number
 
 
 def main() -> None:

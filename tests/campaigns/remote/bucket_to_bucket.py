@@ -32,7 +32,7 @@ from cache_builder.settings import BuildSettings, resolve
 from cache_builder.sources import Sources
 from cache_builder.stages import RemoteWorkspace
 from frame_store.remote import ObjectClient, RemoteUrl
-from tests.support.faults.in_process_pool import InProcessPool
+from tests.support.executors.in_process_pool import InProcessPool
 from tests.support.object_stores import no_seaweed_reason, running_seaweed
 from tests.support.object_stores.listing import files_at, keys_at, objects_at
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder

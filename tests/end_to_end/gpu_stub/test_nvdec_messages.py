@@ -14,7 +14,7 @@ from cache_builder.gpu.probe import probe_nvdec
 from cache_builder.sources import discover_videos
 from cache_builder.video.decode.backend import CPU
 from tests.support.commands import SMALL, run
-from tests.support.faults.in_process_pool import InProcessPool
+from tests.support.executors.in_process_pool import InProcessPool
 from tests.support.gpu.raw_nvdec import failure_of
 from tests.support.videos.tiny_videos import tiny_video
 

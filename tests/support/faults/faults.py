@@ -204,7 +204,7 @@ def _serve(scratch: Path) -> None:
     import cache_builder.build.pipeline
     import cache_builder.compaction.compact
     from cache_builder.cli import cache_build, cache_compact
-    from tests.support.faults.in_process_pool import InProcessPool
+    from tests.support.executors.in_process_pool import InProcessPool
 
     class Pool(InProcessPool):
         def __init__(self, *, num_workers: int) -> None:

@@ -14,7 +14,7 @@ from cache_builder.gpu.nvdec import NvdecDevice
 from cache_builder.live.footage import place_videos, scan_files
 from cache_builder.sources import SourceVideo, discover_videos
 from cache_builder.video.picture.geometry import FrameGeometry
-from tests.support.faults.in_process_pool import InProcessPool
+from tests.support.executors.in_process_pool import InProcessPool
 from tests.support.gpu.stub_planes import plane_tensor
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from cache_builder.video.picture.geometry import FrameGeometry
 from cache_builder.video.scan.video_scan import VideoScan, scan_video
 from frame_store.codec import crc32c
 from frame_store.manifest import Encoding, VideoEntry
-from tests.support.faults.in_process_pool import InProcessPool
+from tests.support.executors.in_process_pool import InProcessPool
 
 GEOMETRY = FrameGeometry(height=32, width=32)
 

@@ -12,7 +12,7 @@ from frame_cache_tools.samples.numbered_videos import read_frame
 
 from cache_builder import estimate_build
 from tests.support.commands import digests
-from tests.support.faults.pool_jobs import CrashOrHang
+from tests.support.executors.pool_jobs import CrashOrHang
 from tests.support.videos.tiny_videos import (
     damage_packets,
     simple_specs,

@@ -8,7 +8,7 @@ import pytest
 from cache_builder.build import pipeline
 from frame_store.remote import ObjectClient, RemoteUrl
 from tests.support.commands import SMALL, run
-from tests.support.faults.elsewhere import ElsewherePool
+from tests.support.executors.elsewhere import ElsewherePool
 from tests.support.object_stores.listing import files_at, keys_at, objects_at
 
 

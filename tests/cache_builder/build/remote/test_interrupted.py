@@ -23,7 +23,7 @@ from cache_builder.stages import RemoteWorkspace
 from frame_store.errors import ObjectStoreError
 from frame_store.remote import ObjectClient, RemoteUrl
 from tests.support.commands import SMALL, run
-from tests.support.faults.in_process_pool import InProcessPool
+from tests.support.executors.in_process_pool import InProcessPool
 from tests.support.object_stores.listing import files_at, keys_at, objects_at
 
 WRITES = ("put", "create", "put_file", "delete")

@@ -21,7 +21,7 @@ from cache_builder.video.decode.unit_edges import first_wrong_edge
 from cache_builder.video.packets.headers import PacketHeader
 from cache_builder.video.scan import packet_pass
 from cache_builder.video.scan.video_scan import scan_video
-from tests.support.faults.in_process_pool import InProcessPool
+from tests.support.executors.in_process_pool import InProcessPool
 from tests.support.videos.sample_streams import sample_stream, write_stream
 from tests.support.videos.three_ways import build, look_up, one_pass
 from tests.support.videos.tiny_videos import damage_file, tiny_video

@@ -19,7 +19,7 @@ from cache_builder.video.decode.unit_decoder import VideoReader
 from cache_builder.video.opening.limits import DEFAULT_LIMITS, VideoLimits
 from cache_builder.video.scan.video_scan import scan_video
 from tests.support.commands import SMALL, run
-from tests.support.faults.pool_jobs import SLOW_VIDEO, HangingCountJob, HangingScanJob, HangingUnitJob
+from tests.support.executors.pool_jobs import SLOW_VIDEO, HangingCountJob, HangingScanJob, HangingUnitJob
 from tests.support.videos.hand_made_mp4 import HandMadeMp4, jpeg_picture
 from tests.support.videos.tiny_videos import tiny_video
 

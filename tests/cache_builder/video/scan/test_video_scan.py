@@ -17,7 +17,7 @@ from cache_builder.sources import discover_videos
 from cache_builder.video.decode.frame_table import count_frames, predict_frames
 from cache_builder.video.packets.table import NO_PTS
 from cache_builder.video.scan.video_scan import VideoScan, scan_video, ticks_to_seconds
-from tests.support.faults.in_process_pool import InProcessPool
+from tests.support.executors.in_process_pool import InProcessPool
 from tests.support.videos.plain_decode import decode_plainly, in_rising_order
 from tests.support.videos.tiny_videos import (
     TINY_SPECS,

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from cache_builder.executors import JobLost
-from tests.support.faults.in_process_pool import InProcessPool
+from tests.support.executors.in_process_pool import InProcessPool
 
 
 class LosingPool(InProcessPool):
