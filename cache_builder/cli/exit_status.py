@@ -36,12 +36,14 @@ EXIT_TERMINATED: Final = 143
 
 
 class PathName(click.Path):
-    """A path, with `~` expanded. An empty one is refused: it would mean the current folder."""
+    """A path, with `~` expanded. An empty one is refused: it would mean the current folder. So is a URL."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """See `click.ParamType.convert`."""
         if not os.fspath(value):
             self.fail("an empty path", param, ctx)
+        if is_url(value):
+            self.fail("a path on this machine is taken here, and no URL", param, ctx)
         return super().convert(os.fspath(user_path(value)), param, ctx)
 
 

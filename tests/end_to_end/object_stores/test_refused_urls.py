@@ -11,7 +11,7 @@ from cache_builder import (
     open_videos,
     write_content_order,
 )
-from cache_builder.cli import cache_build, cache_compact, cache_verify
+from cache_builder.cli import cache_build, cache_compact, cache_fetch, cache_info, cache_verify
 from frame_store.errors import FrameCacheError
 from tests.support.commands import run
 
@@ -31,6 +31,8 @@ URL = "s3://bucket/cache"
         (cache_build, ["videos", "--out", "https://host.example/cache"], "web servers are read-only"),
         (cache_build, ["videos", "--out", "c", "--scratch", "https://host.example/c"], "read-only"),
         (cache_build, [URL], "--out"),
+        (cache_info, [URL, "--against", URL], "a path on this machine is taken here"),
+        (cache_fetch, [URL, URL], "a path on this machine is taken here"),
     ],
 )
 def test_a_command_refuses_a_url_in_one_line(command, arguments, what, tmp_path, monkeypatch):
