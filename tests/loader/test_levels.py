@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from cache_builder import build_cache, open_videos
-from frame_store import concat, open_store, select, split
+from frame_store import concat, open_store, select
 from loader import (
     FrameBatchSampler,
     FrameDataset,
@@ -68,7 +68,7 @@ def test_a_loader_gives_every_level(store, sampling):
 
 def test_windows_and_views(store):
     assert_every_level(FrameLoader(store, frame_offsets=(-1, 0, 2), **OPTIONS))
-    parts = split(store, {"a": 0.5, "b": 0.5})
+    parts = {"a": select(store, videos=[1, 3]), "b": select(store, videos=[0, 2, 4])}
     num_frames = 0
     for part in parts.values():
         assert part.frame_dtype == np.uint16

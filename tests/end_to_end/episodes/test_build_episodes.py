@@ -14,6 +14,7 @@ from cache_builder.errors import OutputError, VideosNotWholeError
 from cache_builder.plan import claimed_seconds
 from cache_builder.settings import BuildSettings, resolve
 from cache_builder.stages import decode
+from cache_builder.stages.workspace import local
 from cache_builder.video.decode import units
 from frame_store import open_store
 from frame_store.manifest import read_manifest, read_trees
@@ -159,9 +160,10 @@ def test_any_number_of_workers_and_any_interruption_gives_the_same_bytes(written
         build(contents, tmp_path / f"w{workers}", *settings(workers=workers))
         assert digests(tmp_path / f"w{workers}") == expected
     # The second camera, the columns and the manifest are where the build stops.
+    modules = {"gather": making, "publish_folder": local}
     for number, name in enumerate(("gather", "write_dataset_columns", "sync_tree", "publish_folder")):
         output = tmp_path / f"stopped{number}"
-        module = making if name == "gather" else pipeline
+        module = modules.get(name, pipeline)
         real = getattr(module, name)
         calls = []
 

@@ -163,8 +163,8 @@ WRONG_WORDS = {
         ["videos", "--size", "7"],
         "--size: height must be 8 to 8192 pixels",
     ),
-    "no cache for info": (cache_info, [], "Missing argument 'CACHE'"),
-    "no cache for verify": (cache_verify, [], "Missing argument 'CACHE'"),
+    "no cache for info": (cache_info, [], "Missing argument 'CACHE|URL'"),
+    "no cache for verify": (cache_verify, [], "Missing argument 'CACHE|URL'"),
     "nothing for bias": (cache_bias, [], "say what to look at"),
     "two caches for info": (cache_info, ["built.cache", "x"], "unexpected extra argument (x)"),
     "videos without repair": (

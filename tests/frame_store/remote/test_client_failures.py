@@ -3,7 +3,6 @@
 import io
 import os
 import pickle
-import signal
 import socket
 import subprocess
 import sys
@@ -346,18 +345,6 @@ def test_the_environment_sets_how_long_requests_are_tried(monkeypatch):
             ObjectClient(url)
     with pytest.raises(ValueError, match="stall_seconds must be a number of seconds from 0 on, not -1"):
         RetryPolicy(stall_seconds=-1)
-
-
-def test_an_interrupt_shows_no_error_of_obstore(client_of):
-    """It is told when the request is over, which fails then."""
-    for spoiled in (Answer(), refusal(404, "NoSuchKey")):
-
-        def script(request, number, spoiled=spoiled):
-            os.kill(os.getpid(), signal.SIGINT)
-            return spoiled
-
-        client, _ = client_of(script)
-        assert type(error_of(partial(client.get_range, "a", 0, 100))) is KeyboardInterrupt
 
 
 def test_a_large_answer_may_take_longer_than_a_small_one(client_of):
