@@ -6,6 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
+
 from frame_store import concat, open_store, select, split
 from frame_store.errors import ObjectStoreError
 from loader import FrameLoader

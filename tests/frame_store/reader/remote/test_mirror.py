@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
+
 from frame_store import open_store
 from frame_store.errors import ObjectStoreError, StoreDamagedError, StoreError
 from frame_store.remote import ObjectClient, RemoteUrl, mirror
