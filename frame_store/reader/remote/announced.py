@@ -54,7 +54,9 @@ class AnnouncedRanges:
 
     def take(self, places: Iterable[Place]) -> dict[int, FrameRange]:
         """The requests of those frames that were announced, by frame; once for each announcement."""
-        taken = {}
+        taken: dict[int, FrameRange] = {}
+        if not self._of_frame:
+            return taken
         with self._lock:
             for place in places:
                 known = self._of_frame.get(place.frame_id)

@@ -1,23 +1,23 @@
 """Payloads of a remote cache: from shards that lie in the folder, or by ranged requests, many at once."""
 
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from frame_store.codec import crc32c
-from frame_store.errors import ObjectMissingError, StoreDamagedError, StoreError
+from frame_store.errors import ObjectMissingError, StoreDamagedError
 from frame_store.index import FrameIndex
 from frame_store.manifest import CacheTree
 from frame_store.protocol import Frames
 from frame_store.reader.payloads import DecodeInto
 from frame_store.reader.places import Place, at_byte, places_of
 from frame_store.reader.remote.announced import AnnouncedRanges
-from frame_store.reader.remote.ranges import FrameRange, ranges_of
+from frame_store.reader.remote.asked import AskedRanges
+from frame_store.reader.remote.ranges import ranges_of
 from frame_store.remote import HeldFile, RemoteCache, RequestThreads, ShardFeed, ShardFolder, ShardObject
 from frame_store.shared import without_controls
 
@@ -26,8 +26,6 @@ REQUESTS_AT_ONCE: Final = 128
 FRAMES_AHEAD: Final = 1024
 """That a loader announces: the requests under way, and as many again for each of the batches that are decoded."""
 MAX_ANNOUNCED_BYTES: Final = 256 << 20
-_MAX_AHEAD_BYTES: Final = 64 << 20
-"""Of one read: fetched, or on their way, beyond the frame that is decoded."""
 
 
 class RemoteShards:
@@ -66,12 +64,13 @@ class RemoteShards:
         order = np.argsort(ids, kind="stable")
         places = places_of(ids[order], rows[order])
         read_id, frame = -1, out
-        with closing(self.payloads(_once_each(places))) as payloads:
+        with self._held_shards(places) as held, self._asked(places, held) as asked:
             for place, position in zip(places, order.tolist(), strict=True):
                 if place.frame_id == read_id:
                     out[position] = frame
                     continue
-                payload = next(payloads)
+                file = held.get(place.shard_id)
+                payload = asked.payload(place) if file is None else self._of_held(file, place, asked)
                 read_id, frame = place.frame_id, out[position]
                 try:
                     decode_into(payload, frame)
@@ -86,11 +85,14 @@ class RemoteShards:
         ends = np.cumsum([place.byte_length for place in places])
         found = np.split(np.empty(ends[-1] if len(ends) else 0, np.uint8), ends[:-1])[: len(places)]
         order = sorted(range(len(places)), key=lambda position: places[position].frame_id)
+        in_order = [places[position] for position in order]
         read_id, source = -1, np.empty(0, np.uint8)
-        with closing(self.payloads(_once_each([places[position] for position in order]))) as payloads:
-            for position in order:
-                if places[position].frame_id != read_id:
-                    read_id, source = places[position].frame_id, np.frombuffer(next(payloads), np.uint8)
+        with self._held_shards(in_order) as held, self._asked(in_order, held) as asked:
+            for place, position in zip(in_order, order, strict=True):
+                if place.frame_id != read_id:
+                    file = held.get(place.shard_id)
+                    payload = asked.payload(place) if file is None else self._of_held(file, place, asked)
+                    read_id, source = place.frame_id, np.frombuffer(payload, np.uint8)
                 found[position][:] = source
         return found
 
@@ -111,53 +113,6 @@ class RemoteShards:
             self._threads.submit(self._announced.add(ranges_of(unknown, self)), urgent=False)
         return True
 
-    def payloads(self, places: Sequence[Place]) -> Generator[memoryview]:
-        """The payload of each frame. The frames are in the order of ids, and each is there once.
-
-        Raises:
-            StoreDamagedError: a payload has not the CRC-32C of its row, also when it was asked for again.
-            ObjectStoreError: the store cannot be reached or refuses, or has not such a shard.
-        """
-        announced = self._announced.take(places)
-        with self._held_shards(places) as held:
-            yield from self._payloads(places, announced, held)
-
-    def _payloads(
-        self, places: Sequence[Place], announced: dict[int, FrameRange], held: Mapping[int, HeldFile]
-    ) -> Iterator[memoryview]:
-        asked: deque[FrameRange] = deque()
-        to_ask = ranges_of(
-            [place for place in places if place.frame_id not in announced and place.shard_id not in held],
-            self,
-        )
-        num_ahead, is_all_asked = 0, False
-        try:
-            for place in places:
-                while not is_all_asked and num_ahead < _MAX_AHEAD_BYTES:
-                    some: list[FrameRange] = []
-                    for each in to_ask:
-                        some.append(each)
-                        num_ahead += each.num_bytes
-                        if num_ahead >= _MAX_AHEAD_BYTES:
-                            break
-                    else:
-                        is_all_asked = True
-                    self._threads.submit(some, urgent=True)
-                    asked.extend(some)
-                of_place = announced.pop(place.frame_id, None)
-                if of_place is not None:
-                    yield self._of_announced(of_place, place)
-                    continue
-                if place.shard_id in held:
-                    yield self._of_held(held[place.shard_id], place)
-                    continue
-                yield asked[0].payload(place)
-                if place is asked[0].places[-1]:
-                    num_ahead -= asked.popleft().num_bytes
-        finally:
-            for each in asked:  # after an error, or Ctrl-C
-                each.cancel()
-
     def damaged(self, place: Place, reason: str) -> StoreDamagedError:
         """The error to raise for a damaged frame of a shard, with the command to run."""
         url = self._remote.url
@@ -166,29 +121,28 @@ class RemoteShards:
             f"{at_byte(place)}; run cache-verify on {url.text}"
         )
 
-    def _of_announced(self, announced: FrameRange, place: Place) -> memoryview:
-        """The payload out of a request that was made ahead; where that failed, out of another one."""
-        try:
-            return announced.payload(place)
-        except StoreError:  # what was wrong may be over
-            return self._asked_for(place)
-
-    def _of_held(self, held: HeldFile, place: Place) -> memoryview:
+    def _of_held(self, held: HeldFile, place: Place, asked: AskedRanges) -> bytes | memoryview:
         """The payload out of a shard in the folder; out of a request, where the file is not what the shard is."""
         payload = os.pread(held.number, place.byte_length, place.byte_offset)
         is_right = len(payload) == place.byte_length and (
             not self.verifies or crc32c(payload) == place.crc32c
         )
         if is_right:
-            return memoryview(payload)
+            return payload
         if self._in_folder is not None:
             self._in_folder.condemn(place.shard_id)
-        return self._asked_for(place)
+        return asked.asked_alone(place)
 
-    def _asked_for(self, place: Place) -> memoryview:
-        alone = FrameRange([place], self)
-        self._threads.submit([alone], urgent=True)
-        return alone.payload(place)
+    def _asked(self, places: Sequence[Place], held: Mapping[int, HeldFile]) -> AskedRanges:
+        """What gives the payloads of the places, in the order of ids, whose shards are not held."""
+        once = _once_each(places)
+        announced = self._announced.take(once)
+        return AskedRanges(
+            [place for place in once if place.shard_id not in held],
+            self,
+            announced=announced,
+            submit=lambda ranges: self._threads.submit(ranges, urgent=True),
+        )
 
     @contextmanager
     def _held_shards(self, places: Sequence[Place]) -> Iterator[Mapping[int, HeldFile]]:
@@ -214,7 +168,7 @@ class RemoteShards:
             ) from None
 
 
-def _once_each(places: list[Place]) -> list[Place]:
+def _once_each(places: Sequence[Place]) -> list[Place]:
     """Places in the order of ids without those that stand there again."""
     return [
         place

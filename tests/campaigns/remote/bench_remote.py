@@ -10,8 +10,8 @@ fetch-*: frames a second that arrive as encoded bytes and are not decoded. Ours 
 nothing, and the CRC of each payload is compared: `block` of 4 shards out of a folder of a third of the data, and
 `permutation` by ranges, without a folder. The others give lengths of byte strings, and keep all they download.
 fetch-bare is obstore alone, which downloads the shards, see `bare_fetch`.
-train-*: the same with JPEGs decoded by simplejpeg, the first 16,000 frames of an epoch. train-local is the cache on the
-local disk, while another process takes as many bytes a second from the server as train-block needs.
+train-*: the same with JPEGs decoded by simplejpeg. train-local is the cache on the local disk, while another process takes
+as many bytes a second from the server as train-block does.
 
 "then" is the rate behind the first batch. "CPU us" is of our process, or of theirs with its workers, for a frame.
 
@@ -38,7 +38,6 @@ BARE = [sys.executable, "-m", "tests.campaigns.remote.bare_fetch"]
 OURS = [sys.executable, "-m", "tests.campaigns.remote.ours"]
 LIMIT_SECONDS = 100
 NUM_FRAMES, NUM_FRAMES_QUICK = 48_000, 16_000
-FRAMES_OF_TRAINING = 16_000
 FRAMES_OF_RANGES = 8_000
 
 PEER_SETTINGS = {
@@ -81,7 +80,6 @@ class Bench:
         if what in PEER_SETTINGS:
             command = [self.options.peers, str(PEERS_SCRIPT), "read", what, "--bucket", BUCKET]
             command += ["--local", str(self.options.work / "local"), *PEER_SETTINGS[what], *decode]
-            command += self._frames(FRAMES_OF_TRAINING) if decode else []
         elif what == "bare":
             command = [
                 *BARE,
@@ -91,7 +89,7 @@ class Bench:
                 str(self.num_frames),
             ]
         elif what == "local":
-            command = [*OURS, str(self.cache), *decode, *self._frames(FRAMES_OF_TRAINING)]
+            command = [*OURS, str(self.cache), *decode]
         else:
             command = [*OURS, f"s3://{BUCKET}/{CACHE}", *decode]
             if what == "permutation":
@@ -108,7 +106,6 @@ class Bench:
                 folder = self.options.work / "folder"
                 shutil.rmtree(folder, ignore_errors=True)
                 command += ["--folder", str(folder), "--folder-bytes", str(self.folder_bytes)]
-                command += self._frames(FRAMES_OF_TRAINING) if decode else []
         found = self._beside_null_client(command) if what == "local" else self.measured(command)
         if found.get("failed") and what in PEER_SETTINGS:  # MosaicML fails now and then
             self.found.setdefault(case, []).append(found)

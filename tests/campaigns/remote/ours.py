@@ -19,7 +19,8 @@ import frame_store
 from loader import FrameLoader
 
 BATCH_SIZE = 128
-SECONDS_BETWEEN_LOOKS = 0.02
+SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_LOOKS_IN_TRAINING = 0.02, 0.2
+"""Into the folder. A look takes a millisecond from the threads that decode, and the local cache has no folder."""
 
 
 class NoDecoding:
@@ -66,7 +67,8 @@ def run(options: argparse.Namespace) -> dict[str, float]:
     largest, ended = [0], threading.Event()
 
     def watch() -> None:
-        while not ended.wait(SECONDS_BETWEEN_LOOKS):
+        seconds = SECONDS_BETWEEN_LOOKS_IN_TRAINING if options.decode else SECONDS_BETWEEN_LOOKS
+        while not ended.wait(seconds):
             largest[0] = max(largest[0], payload_folder_bytes(options.folder))
 
     if options.folder is not None:
