@@ -64,14 +64,21 @@ class RemoteShards:
         order = np.argsort(ids, kind="stable")
         places = places_of(ids[order], rows[order])
         read_id, frame = -1, out
+        verifies, pread = self.verifies, os.pread
         with self._held_shards(places) as held, self._asked(places, held) as asked:
             for place, position in zip(places, order.tolist(), strict=True):
-                if place.frame_id == read_id:
+                frame_id, shard_id, byte_offset, byte_length, crc = place
+                if frame_id == read_id:
                     out[position] = frame
                     continue
-                file = held.get(place.shard_id)
-                payload = asked.payload(place) if file is None else self._of_held(file, place, asked)
-                read_id, frame = place.frame_id, out[position]
+                file = held.get(shard_id)
+                if file is None:
+                    payload: bytes | memoryview = asked.payload(place)
+                else:
+                    payload = pread(file.number, byte_length, byte_offset)
+                    if len(payload) != byte_length or (verifies and crc32c(payload) != crc):
+                        payload = self._instead_of_held(place, asked)
+                read_id, frame = frame_id, out[position]
                 try:
                     decode_into(payload, frame)
                 except ValueError as error:
@@ -122,13 +129,14 @@ class RemoteShards:
         )
 
     def _of_held(self, held: HeldFile, place: Place, asked: AskedRanges) -> bytes | memoryview:
-        """The payload out of a shard in the folder; out of a request, where the file is not what the shard is."""
+        """The payload out of a shard in the folder."""
         payload = os.pread(held.number, place.byte_length, place.byte_offset)
-        is_right = len(payload) == place.byte_length and (
-            not self.verifies or crc32c(payload) == place.crc32c
-        )
-        if is_right:
-            return payload
+        if len(payload) != place.byte_length or (self.verifies and crc32c(payload) != place.crc32c):
+            return self._instead_of_held(place, asked)
+        return payload
+
+    def _instead_of_held(self, place: Place, asked: AskedRanges) -> memoryview:
+        """The payload out of a request, where the file in the folder is not what the shard is."""
         if self._in_folder is not None:
             self._in_folder.condemn(place.shard_id)
         return asked.asked_alone(place)

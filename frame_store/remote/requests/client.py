@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from obstore import Bytes, GetResult
 
 Result = TypeVar("Result")
+_CHUNK_BYTES: Final = 256 << 10
 _KEYS_PER_DELETE: Final = 1000
 _LARGEST_PUT_BYTES: Final = 32 << 20
 """Larger files are put in parts: a part that fails is sent again alone, and a single put ends at 5 GB."""
@@ -85,6 +86,32 @@ class ObjectClient:
             return _whole(found, num_bytes)
 
         return self._retried(
+            call,
+            lambda: f"{self.url.object_text(key)}: {counted(num_bytes, 'byte')} at byte {start}",
+            num_bytes,
+        )
+
+    def get_chunks(
+        self, key: str, start: int, num_bytes: int, write: Callable[[memoryview, int], None]
+    ) -> None:
+        """Bytes [start, start + num_bytes) of an object in chunks; each is written while it is in the cache of the CPU.
+
+        `write` gets each chunk and its first byte in the object; after a failure it gets bytes again, from `start` on.
+        """
+        full = self._full(key)
+
+        def call(obstore: Obstore, store: Store) -> None:
+            at = start
+            result = obstore.get(store, full, options={"range": (start, start + num_bytes)})
+            for chunk in result.stream(min_chunk_size=_CHUNK_BYTES):
+                view = memoryview(chunk)
+                at += len(view)
+                if at <= start + num_bytes:
+                    write(view, at - len(view))
+            if at != start + num_bytes:
+                raise TruncatedError(at - start, num_bytes)
+
+        self._retried(
             call,
             lambda: f"{self.url.object_text(key)}: {counted(num_bytes, 'byte')} at byte {start}",
             num_bytes,

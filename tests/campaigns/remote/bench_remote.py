@@ -10,8 +10,8 @@ fetch-*: frames a second that arrive as encoded bytes and are not decoded. Ours 
 nothing, and the CRC of each payload is compared: `block` of 4 shards out of a folder of a third of the data, and
 `permutation` by ranges, without a folder. The others give lengths of byte strings, and keep all they download.
 fetch-bare is obstore alone, which downloads the shards, see `bare_fetch`.
-train-*: the same with JPEGs decoded by simplejpeg. train-local is the cache on the local disk, while another process takes
-as many bytes a second from the server as train-block does.
+train-*: the same with JPEGs decoded by simplejpeg. train-local is the cache on the local disk, while another process
+takes as many bytes a second from the server as train-block does.
 
 "then" is the rate behind the first batch. "CPU us" is of our process, or of theirs with its workers, for a frame.
 

@@ -81,7 +81,21 @@ def test_an_object_that_became_shorter_is_an_error(bucket_folder):
     ):
         client.get_range("one", 2, 9)
     with pytest.raises(ObjectStoreError, match="3 bytes came instead of 9"):
+        client.get_chunks("one", 2, 9, lambda _, __: None)
+    with pytest.raises(ObjectMissingError, match="byte 9"):
+        client.get_chunks("one", 9, 1, lambda _, __: None)
+    with pytest.raises(ObjectStoreError, match="3 bytes came instead of 9"):
         client.get_ranges("one", [0, 2], [1, 9])
+
+
+def test_a_long_range_comes_in_several_chunks(client):
+    content = bytes(range(250)) * 8000
+    client.put("long", content)
+    chunks = []
+    client.get_chunks("long", 5, 1_900_000, lambda data, at: chunks.append((at, bytes(data))))
+    assert len(chunks) > 2
+    assert b"".join(data for _, data in sorted(chunks)) == content[5:1_900_005]
+    assert all(content[at:].startswith(data) for at, data in chunks)
 
 
 def test_odd_names_are_names(client):

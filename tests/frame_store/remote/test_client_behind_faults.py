@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -52,6 +53,10 @@ def test_reads_lists_and_writes_are_right(behind, seed):
         content = key.encode() + DATA
         start = number * 700
         assert bytes(client.get_range(key, start, 13_000)) == content[start : start + 13_000]
+        filled = bytearray(len(content))
+        client.get_chunks(key, start, 90_000, partial(fill, filled))
+        assert filled[start : start + 90_000] == content[start : start + 90_000]
+        assert not any(filled[:start] + filled[start + 90_000 :])
         starts = [start, start + 20_000]
         found = client.get_ranges(key, starts, [100, 5])
         assert [bytes(each) for each in found] == [
@@ -67,6 +72,10 @@ def test_reads_lists_and_writes_are_right(behind, seed):
     client.delete(keys[:20])
     assert [each.key for each in client.objects()] == keys[20:]
     assert set(proxy.counts.faults) == set(Faults.__dataclass_fields__) - {"delay_seconds"}
+
+
+def fill(filled, data, at):
+    filled[at : at + len(data)] = data
 
 
 def test_an_object_is_created_though_the_answer_is_lost(behind):
