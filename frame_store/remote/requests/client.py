@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from obstore import Bytes, GetResult
 
 Result = TypeVar("Result")
-_CHUNK_BYTES: Final = 256 << 10
+_CHUNK_BYTES: Final = 64 << 10
 _KEYS_PER_DELETE: Final = 1000
 _LARGEST_PUT_BYTES: Final = 32 << 20
 """Larger files are put in parts: a part that fails is sent again alone, and a single put ends at 5 GB."""

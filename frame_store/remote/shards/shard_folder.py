@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.remote.folder import BoundedFolder, HeldFile
-from frame_store.remote.parts import PARTS_AT_ONCE, PartDownloads
+from frame_store.remote.parts import PartDownloads
 from frame_store.remote.requests import ObjectClient
 from frame_store.remote.shards.feed import ShardFeed, ShardObject
 from frame_store.shared import counted
@@ -140,4 +140,5 @@ class ShardFolder:
         """Shards that are downloaded at once, so that enough parts are."""
         mean = sum(shard.num_bytes for shard in self.shards) // max(1, len(self.shards))
         num_parts = max(1, -(-mean // self._downloads.part_bytes))
-        return min(PARTS_AT_ONCE, -(-PARTS_AT_ONCE // num_parts) + 1)
+        at_once = self._downloads.at_once
+        return min(at_once, -(-at_once // num_parts) + 1)

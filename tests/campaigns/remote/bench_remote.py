@@ -116,7 +116,8 @@ class Bench:
         return ["--frames", str(number)] if number < self.num_frames else []
 
     def _beside_null_client(self, command: list[str]) -> dict[str, float]:
-        bytes_per_second = self.rate("train-block") * self.cache_bytes / self.num_frames
+        taken_by_ours = [each["received"] / each["seconds"] for each in self.found["train-block"]]
+        bytes_per_second = statistics.median(taken_by_ours)
         shard = next(self.cache.glob("gen-*/shards/*.tar")).relative_to(self.store.folder)
         client = subprocess.Popen(
             [
@@ -212,7 +213,7 @@ class Bench:
             lines.append(_verdict("train-block over train-local", ratio, LIMIT_OF_LOCAL))
             beside = [each for each in self.found["train-local"] if "server" in each]
             taken = statistics.median(each["server"] / each["asked"] for each in beside)
-            lines.append(f"the null client took {taken:.3f} of the bytes a second that train-block needs")
+            lines.append(f"the null client took {taken:.3f} of the bytes a second that train-block took")
         if {"fetch-bare", "fetch-block"} <= self.found.keys():
             ratio = self.rate("fetch-block") / self.rate("fetch-bare")
             lines.append(f"fetch-block over fetch-bare: {ratio:.3f}")

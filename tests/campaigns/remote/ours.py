@@ -3,8 +3,8 @@
     python -m tests.campaigns.remote.ours CACHE [--folder DIR] [--folder-bytes N] [--sampling block] [--decode] ...
 
 It prints one line of JSON: frames; seconds from the start of the iteration to the last batch; seconds to the first
-batch and to open the cache; seconds of this process's CPU; and the largest size of the shards in the folder. Without
---decode, frames are fetched and their CRC is compared, and nothing is decoded.
+batch and to open the cache; seconds of this process's CPU; the largest size of the shards in the folder; and the bytes
+that came over loopback. Without --decode, frames are fetched and their CRC is compared, and nothing is decoded.
 """
 
 import argparse
@@ -47,6 +47,15 @@ def payload_folder_bytes(folder: Path) -> int:
     return total
 
 
+def loopback_bytes() -> int:
+    """Bytes that came over loopback since the machine was started; 0 where the system does not tell."""
+    try:
+        lines = Path("/proc/net/dev").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.strip().startswith("lo:")), 0)
+
+
 def run(options: argparse.Namespace) -> dict[str, float]:
     opening: dict[str, Any] = {}
     if options.folder is not None:
@@ -73,6 +82,7 @@ def run(options: argparse.Namespace) -> dict[str, float]:
 
     if options.folder is not None:
         threading.Thread(target=watch, daemon=True).start()
+    received = loopback_bytes()
     num_frames, first, started, worked = 0, None, time.perf_counter(), time.process_time()
     for batch in loader:
         first = first or time.perf_counter() - started
@@ -88,6 +98,7 @@ def run(options: argparse.Namespace) -> dict[str, float]:
         "open": opened,
         "cpu": cpu,
         "folder": largest[0],
+        "received": loopback_bytes() - received,
     }
 
 
