@@ -143,6 +143,27 @@ PASSING = {
 }
 
 
+@pytest.mark.parametrize("where", ["frame_store.remote.requests.retries.classified", "obstore.get_range"])
+def test_an_interrupt_shows_no_error_of_obstore(client_of, monkeypatch, where):
+    """Python tells of Ctrl-C when obstore has returned: while its error is looked at, or in the call itself."""
+    import obstore
+
+    client, _ = client_of(lambda request, number: refusal(404, "NoSuchKey"))
+    asked = obstore.get_range
+
+    def fails(*args, **options):
+        try:
+            asked(*args, **options)
+        except FileNotFoundError:
+            raise KeyboardInterrupt  # noqa: B904 - its context is what the test is about
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, fails if where.startswith("obstore") else interrupted)
+    assert type(error_of(partial(client.get_range, "a", 0, 100))) is KeyboardInterrupt
+
+
 @pytest.mark.parametrize("name", PASSING)
 def test_what_may_pass_is_asked_again(client_of, name):
     spoiled, message = PASSING[name]
