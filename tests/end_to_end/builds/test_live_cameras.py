@@ -77,7 +77,7 @@ def test_every_frame_row_and_value_is_the_same(tmp_path, names):
 
 
 @pytest.mark.parametrize("is_broken", [False, True], ids=["whole", "an episode left out"])
-def test_ten_thousand_random_ids_show_one_moment_in_all_cameras(tmp_path, is_broken):
+def test_two_thousand_random_ids_show_one_moment_in_all_cameras(tmp_path, is_broken):
     write(tmp_path / "set", ("h264 with B-frames", "hevc in long groups", "h264"))
     if is_broken:
         edit_episodes(tmp_path / "set", 1, {f"videos/{KEYS[1]}/from_timestamp": lambda start: start + 50.0})
@@ -89,12 +89,12 @@ def test_ten_thousand_random_ids_show_one_moment_in_all_cameras(tmp_path, is_bro
         for frame in range(n)
     ]
     assert len(live) == len(cached) == len(expected)
-    ids = np.random.default_rng(0).integers(len(live), size=10_000)
+    ids = np.random.default_rng(0).integers(len(live), size=2_000)
     for group in (live, cached):
         assert group.videos.column("path").tolist() == [f"episode_{n:06d}" for n in range(len(LENGTHS))]
         for number, name in enumerate(KEYS):
             shown: list[tuple[int, int, int] | None] = [None] * len(group)
-            for batch in np.split(ids, 40):
+            for batch in np.split(ids, 8):
                 for frame_id, frame in zip(
                     batch.tolist(), group.read_frames(batch, camera=name), strict=True
                 ):

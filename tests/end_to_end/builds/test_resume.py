@@ -24,6 +24,9 @@ from cache_builder.cli.exit_status import (
 from tests.support.commands import run as run_here
 from tests.support.videos.tiny_videos import simple_specs, tiny_folder
 
+NUM_TRIALS = int(os.environ.get("RANDOM_TRIALS", "2"))
+"""Builds that are killed at random moments, of each kind."""
+
 PROGRAM = Path(sys.executable).with_name("cache-build")
 VARIANTS = {
     "wds-jpeg": ["--frames-per-shard", "50"],
@@ -117,7 +120,7 @@ def test_a_copy_of_the_videos_elsewhere_gives_the_same_bytes(folder, undisturbed
     assert digests(tmp_path / "cache") == expected
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", range(NUM_TRIALS))
 def test_killed_at_random_moments_it_ends_the_same(folder, undisturbed, tmp_path, seed):
     flags, expected, seconds = undisturbed
     generator = random.Random(seed)
