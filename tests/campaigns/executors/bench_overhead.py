@@ -3,9 +3,8 @@
     python -m tests.campaigns.executors.bench_overhead [--videos 200] [--rounds 3] [--workers 2] [--scratch DIR]
 
 Each round builds a cache of the same sample videos (`python -m frame_cache_tools.samples`) with both, in turn, in one
-process. The time is from the first job that is
-submitted to the last outcome. The start of the cluster and of the local processes is told apart: both are warm from a
-few jobs of another kind. Prints each round, the medians and their ratio.
+process. The time is from the first job that is submitted to the last outcome. The start of the cluster and of the local
+processes is told apart: both are warm from a few jobs of another kind. Prints each round, the medians and their ratio.
 """
 
 import argparse
