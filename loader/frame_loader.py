@@ -1,8 +1,7 @@
 """Batches out of a frame store, read ahead by threads of this process."""
 
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from typing import Any, Generic, Literal, Unpack, cast, overload
@@ -21,11 +20,8 @@ from loader.batches import (
     CpuReader,
     FrameBatch,
     ReadBatch,
-    ReaderThreads,
-    closed_at_end,
     closed_at_exit,
     frame_sources,
-    read_in_order,
 )
 from loader.columns import ColumnChoice, check_column_offsets, chosen_columns
 from loader.errors import SamplingError
@@ -38,10 +34,17 @@ from loader.gpu import (
     chosen_device,
     chosen_jpeg_decoder,
 )
-from loader.lookahead import Prefetcher, batches_on_their_way, check_lookahead, read_sources_with_lookahead
+from loader.lookahead import (
+    BatchReads,
+    ContinuedReads,
+    LookaheadReads,
+    Reads,
+    batches_on_their_way,
+    check_lookahead,
+)
 from loader.sampling import BatchOptions, Iteration, LoaderState, Place, takes_options
 from loader.store_argument import StoreOrPath, opened_store
-from loader.windows import BatchRequest, plan_windows
+from loader.windows import plan_windows
 
 DEFAULT_LOOKAHEAD_BYTES = 1 << 30
 
@@ -229,9 +232,14 @@ class FrameLoader(Generic[Batch]):
         )
         check_lookahead(self._lookahead, sources, self._device)
         self._readers: dict[bool | torch.device, BatchReader] = {}
+        self._reads = ContinuedReads()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_readers": {}}  # memory and streams cannot be pickled
+        # Memory, streams and threads cannot be pickled.
+        return {**self.__dict__, "_readers": {}, "_reads": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _reads=ContinuedReads())
 
     def __repr__(self) -> str:
         return f"FrameLoader({self._epochs}; {self._cursor})"
@@ -304,6 +312,7 @@ class FrameLoader(Generic[Batch]):
                 sides.
         """
         self._cursor.load(LoaderState.from_builtins(state))
+        self._reads.drop()  # an epoch of the state may be over other frames
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches of the next epoch. An error of the store is raised in the place of its batch."""
@@ -313,59 +322,42 @@ class FrameLoader(Generic[Batch]):
         return closed_at_exit(self._batches())
 
     def _batches(self) -> Generator[Batch]:
-        read = self._decode_ahead if self._lookahead else self._read_one_by_one
         with self._cursor.iteration() as iteration:
             epoch, first_position = iteration.began
             share = self._epochs.slice_from(epoch, first_position)
-            planned = self._epochs.requests(epoch, first_position=first_position)
+            reader = self._reader()
+            read = self._reads.batches(
+                iteration.began,
+                partial(self._begin_reads, iteration.began, reader),
+                num_batches=len(share),
+                of=reader,
+            )
             # If the caller stops early, Python closes this generator, which closes the inner one.
-            with closing(read(planned, iteration.began, num_batches=len(share))) as batches:
+            with closing(read) as batches:
                 for step in range(len(share)):
                     # No name in this frame holds the batch: its memory may be used again once the caller drops it.
                     position = share.position_after(step)
                     yield cast("Batch", _handed_out(next(batches), iteration, position=position))
 
-    def _read_one_by_one(
-        self, planned: Iterator[BatchRequest], began: Place, *, num_batches: int
-    ) -> Generator[ReadBatch]:
-        reader, coming = self._reader(), partial(self._epochs.requests_to_come, *began)
-
-        def reads() -> Iterator[Callable[[], ReadBatch]]:
-            for request in planned:
-                prefetcher.announce(request)
-                yield partial(reader.read, request, epoch=began.epoch)
-
-        with Prefetcher(self._sources, coming, num_in_flight=self._read_ahead + 1) as prefetcher:
-            yield from read_in_order(
-                reads(), num_batches=num_batches, num_threads=self._num_threads, read_ahead=self._read_ahead
+    def _begin_reads(self, began: Place, reader: BatchReader) -> Reads:
+        coming = partial(self._epochs.requests_to_come, *began)
+        if not self._lookahead:
+            return BatchReads(
+                coming,
+                reader,
+                self._sources,
+                num_threads=self._num_threads,
+                read_ahead=self._read_ahead,
             )
-
-    def _decode_ahead(
-        self, planned: Iterator[BatchRequest], began: Place, *, num_batches: int
-    ) -> Generator[ReadBatch]:
-        reader = self._reader()
-        decoded = read_sources_with_lookahead(
+        return LookaheadReads(
+            coming,
+            reader,
             self._sources,
-            planned,
             lookahead=self._lookahead,
             capacity=self._lookahead_frames,
             num_threads=self._num_threads,
-            lend_pixels=reader.lend_pixels,
-            steps_in_flight=self._read_ahead,
+            read_ahead=self._read_ahead,
         )
-
-        def complete_next() -> ReadBatch:
-            request, pixels = next(decoded)
-            return reader.complete(request, pixels, epoch=began.epoch)
-
-        # One thread, beside those that decode, takes the decoded batches in their order and augments them. It works on
-        # the next batch while the caller works on the one before.
-        with closed_at_end(decoded), closing(ReaderThreads(1)) as thread:
-            pending = deque(thread.submit(complete_next) for _ in range(min(2, num_batches)))
-            for number in range(num_batches):
-                yield pending.popleft().result()
-                if number + 2 < num_batches:
-                    pending.append(thread.submit(complete_next))
 
     def _reader(self) -> BatchReader:
         """The reader, with its memory, is kept from one epoch to the next: fresh memory pages are slow."""

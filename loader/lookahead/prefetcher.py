@@ -28,7 +28,11 @@ class Prefetcher:
     """
 
     def __init__(
-        self, sources: FrameSources, coming: Callable[[], Iterator[BatchRequest]], *, num_in_flight: int
+        self,
+        sources: FrameSources,
+        coming: Callable[[], Iterator[tuple[int, BatchRequest]]],
+        *,
+        num_in_flight: int,
     ) -> None:
         """For the sources whose stores prefetch, or download shards. See `ShardFeeds` for the other arguments."""
         self._feeds = ShardFeeds(sources, coming, num_in_flight=num_in_flight)

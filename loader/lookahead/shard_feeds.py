@@ -13,9 +13,13 @@ class ShardFeeds:
     """The feeds of one iteration: one for each source whose store fetches shards. A context manager."""
 
     def __init__(
-        self, sources: FrameSources, upcoming: Callable[[], Iterator[BatchRequest]], *, num_in_flight: int
+        self,
+        sources: FrameSources,
+        upcoming: Callable[[], Iterator[tuple[int, BatchRequest]]],
+        *,
+        num_in_flight: int,
     ) -> None:
-        """Begin. Each call of `upcoming` gives the batches to come, in order; `num_in_flight` are read at once."""
+        """Begin. Each call of `upcoming` gives the batches to come with their epochs; `num_in_flight` are read at once."""
         self._feeds: list[Feed] = []
         for source in sources.sources:
             if isinstance(source.store, FetchesShards):
@@ -40,6 +44,6 @@ class ShardFeeds:
         self.close()
 
 
-def _own_ids(source: FrameSource, requests: Iterator[BatchRequest]) -> Iterator[Int64s]:
-    for request in requests:
+def _own_ids(source: FrameSource, requests: Iterator[tuple[int, BatchRequest]]) -> Iterator[Int64s]:
+    for _, request in requests:
         yield source.own_ids(request.cache_ids.reshape(-1))

@@ -38,12 +38,13 @@ class WorkerFeeds:
         if step + stride >= len(self._epochs.slice_from(*began)):
             self._expected = (Place(began.epoch + 1, 0), step % stride)
 
-    def _coming(self, began: Place, step: int, stride: int) -> Iterator[BatchRequest]:
+    def _coming(self, began: Place, step: int, stride: int) -> Iterator[tuple[int, BatchRequest]]:
         of_epoch = self._epochs.requests(began.epoch, first_position=began.position)
-        yield from islice(of_epoch, step, None, stride)
         epoch, is_over = began.epoch, False
+        for request in islice(of_epoch, step, None, stride):
+            yield epoch, request
         while not is_over:
             epoch, is_over = epoch + 1, True
             for request in islice(self._epochs.requests(epoch), step % stride, None, stride):
                 is_over = False
-                yield request
+                yield epoch, request

@@ -91,15 +91,19 @@ class WindowedEpochs:
         """The request of each batch of `epoch` from `first_position` on."""
         return map(self.windows.request, self.frame_ids(epoch, first_position=first_position))
 
-    def requests_to_come(self, epoch: int, position: int) -> Iterator[BatchRequest]:
-        """The requests from a place on, through the epochs after it: what comes next is known when an epoch ends."""
-        yield from self.requests(epoch, first_position=position)
+    def requests_to_come(self, epoch: int, position: int) -> Iterator[tuple[int, BatchRequest]]:
+        """The requests from a place on, through the epochs after it, each with its epoch.
+
+        They end where an epoch has no batch for this rank.
+        """
+        for request in self.requests(epoch, first_position=position):
+            yield epoch, request
         is_over = False
         while not is_over:
             epoch, is_over = epoch + 1, True
             for request in self.requests(epoch):
                 is_over = False
-                yield request
+                yield epoch, request
 
     def __str__(self) -> str:
         """What is shown, how it is drawn and how long an epoch is, for the `repr` of a loader."""

@@ -1,7 +1,7 @@
 """LeRobot's own training script, run from a cache by the two lines of the guide.
 
 It runs in the Python that LEROBOT_PYTHON names, or in this one, and is skipped where that one has no lerobot. That
-Python also needs msgspec, google-crc32c and torch.
+Python also needs msgspec, crc32c and torch.
 """
 
 import os
