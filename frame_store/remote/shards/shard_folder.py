@@ -131,6 +131,10 @@ class ShardFolder:
         with self._lock:
             self._feeds = [each for each in self._feeds if each is not feed]
 
+    def give_way(self) -> None:
+        """Batches are decoded now: leave CPUs to that."""
+        self._downloads.give_way()
+
     def stop(self) -> None:
         """Let downloads end soon: parts that have not begun are not asked for."""
         self._downloads.close()
