@@ -64,9 +64,14 @@ class PartDownloads:
         parts = [partial(fetch, start) for start in range(0, num_bytes, self.part_bytes)]
         make_all(self._threads, parts, waits_after_error=waits_after_error)
 
+    @property
+    def at_once_beside_decoders(self) -> int:
+        """How many parts leave enough CPU time to the threads that decode."""
+        return min(self.at_once, _PARTS_PER_CPU * num_usable_cpus())
+
     def give_way(self) -> None:
-        """Leave CPUs to the threads that decode: from now on few parts are fetched at once."""
-        self._threads.limit(min(self.at_once, _PARTS_PER_CPU * num_usable_cpus()))
+        """Batches are decoded from now on: fetch fewer parts at once."""
+        self._threads.limit(self.at_once_beside_decoders)
 
     def close(self) -> None:
         """Ask for no more parts. The downloads that wait for some raise an error."""

@@ -144,5 +144,5 @@ class ShardFolder:
         """Shards that are downloaded at once, so that enough parts are."""
         mean = sum(shard.num_bytes for shard in self.shards) // max(1, len(self.shards))
         num_parts = max(1, -(-mean // self._downloads.part_bytes))
-        at_once = self._downloads.at_once
+        at_once = self._downloads.at_once_beside_decoders
         return min(at_once, -(-at_once // num_parts) + 1)
