@@ -91,6 +91,10 @@ class RequestThreads:
         """Have these requests made, in this order."""
         self._work.submit(requests, urgent=urgent)
 
+    def limit(self, max_threads: int) -> None:
+        """Make at most so many at once from now on; those under way are not ended."""
+        self._work.limit(max_threads)
+
     def close(self) -> None:
         """Cancel the requests that were announced and not begun, and end the threads after the others."""
         self._finalizer()
@@ -120,6 +124,11 @@ class _Work:
         for _ in range(num_new):
             threading.Thread(target=self._run, name="ranges", daemon=True).start()
 
+    def limit(self, max_threads: int) -> None:
+        with self._lock:
+            self._max_threads = max_threads
+            self._lock.notify_all()  # of those that are idle, too many end
+
     def close(self, *, also_urgent: bool) -> None:
         with self._lock:
             self._is_closed = True
@@ -144,6 +153,9 @@ class _Work:
     def _next(self) -> Request | None:
         with self._lock:
             while True:
+                if self.num_threads > self._max_threads:
+                    self.num_threads -= 1
+                    return None
                 if self._urgent:
                     return self._urgent.popleft()
                 if self._later:

@@ -61,6 +61,10 @@ class ShardSource(Protocol):
         """A feed has ended."""
         ...
 
+    def give_way(self) -> None:
+        """Batches are decoded now: leave CPUs to that."""
+        ...
+
     def stop(self) -> None:
         """Let downloads end soon."""
         ...
@@ -90,6 +94,7 @@ class ShardFeed:
         self._num_announced = 0
         self._num_left = 0  # batches that left the plan
         self._is_all_known = False
+        self._gives_way = False
         self._is_closed = False
         self._busy: set[int] = set()
         self._here: set[int] = set()
@@ -127,11 +132,15 @@ class ShardFeed:
             released = [self._held.pop(shard) for shard in unwanted if shard in self._held]
             if released:
                 self._is_full = False
+            is_first = bool(self._num_left) and not self._gives_way
+            self._gives_way = self._gives_way or is_first
             bytes_at_once = self._plan.bytes_at_once if self._num_left == _BATCHES_BEFORE_ADVICE else None
         for held in released:
             held.close()
         with self._lock:  # the files are free now
             self._work.notify()
+        if is_first:
+            self._shards.give_way()
         if bytes_at_once is not None:
             self._shards.warn_too_small(bytes_at_once)
 

@@ -131,6 +131,10 @@ class ShardFolder:
         with self._lock:
             self._feeds = [each for each in self._feeds if each is not feed]
 
+    def give_way(self) -> None:
+        """Batches are decoded now: leave CPUs to that."""
+        self._downloads.give_way()
+
     def stop(self) -> None:
         """Let downloads end soon: parts that have not begun are not asked for."""
         self._downloads.close()
@@ -140,5 +144,5 @@ class ShardFolder:
         """Shards that are downloaded at once, so that enough parts are."""
         mean = sum(shard.num_bytes for shard in self.shards) // max(1, len(self.shards))
         num_parts = max(1, -(-mean // self._downloads.part_bytes))
-        at_once = self._downloads.at_once
+        at_once = self._downloads.at_once_beside_decoders
         return min(at_once, -(-at_once // num_parts) + 1)

@@ -20,6 +20,7 @@ from frame_store.remote import (
     ShardFeed,
     ShardFolder,
     ShardObject,
+    parts,
 )
 from frame_store.remote.parts import PartDownloads
 
@@ -114,6 +115,21 @@ def test_shards_pass_and_the_next_epochs_shards_come_without_a_gap(tmp_path):
         assert folder.folder.num_bytes_used <= 4 * SHARD_BYTES
     feed.close()
     assert 10 <= store.asked.total() <= 18, "some stay"
+
+
+def test_downloads_leave_the_cpus_to_the_decoders_once_a_batch_was_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "num_usable_cpus", lambda: 1)
+    store = Store()
+    folder = shard_folder(tmp_path, store, capacity=5)
+    limits = []
+    monkeypatch.setattr(folder._downloads._threads, "limit", limits.append)
+    feed = folder.feed(batches_of(3, 1, 4), num_in_flight=1)
+    feed.advance()
+    assert limits == []
+    feed.advance()
+    feed.advance()
+    feed.close()
+    assert limits == [4]
 
 
 def test_a_failed_download_is_left_to_the_read(tmp_path):

@@ -189,6 +189,37 @@ class Noted:
         self.done.append(f"cancelled {self.name}")
 
 
+def test_fewer_requests_are_made_at_once_after_a_limit():
+    threads, running, most = RequestThreads(4), [], []
+    together = threading.Barrier(4)
+
+    class Asked:
+        def __init__(self, together=None):
+            self.together, self.done = together, threading.Event()
+
+        def make(self):
+            running.append(self)
+            if self.together is not None:
+                self.together.wait(10)
+            most.append(len(running))
+            running.remove(self)
+            self.done.set()
+
+    def all_of(requests):
+        threads.submit(requests, urgent=False)
+        assert all(request.done.wait(10) for request in requests)
+
+    all_of([Asked(together) for _ in range(4)])
+    assert max(most) == 4
+    threads.limit(1)
+    most.clear()
+    all_of([Asked() for _ in range(50)])
+    assert set(most) == {1}
+    threads.limit(4)
+    all_of([Asked(together) for _ in range(4)])
+    threads.close()
+
+
 def test_what_is_waited_for_goes_first_and_threads_end_with_their_object():
     done, goes_on = [], threading.Event()
     threads = RequestThreads(1)
