@@ -4,6 +4,7 @@ import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from functools import partial
+from itertools import islice
 from typing import Any, Generic, Literal, Unpack, cast, overload
 
 import torch
@@ -12,7 +13,7 @@ from typing_extensions import TypeVar  # torch depends on it; `default=` is in `
 from frame_store.cameras import CameraGroup
 from frame_store.columns import Columns
 from frame_store.protocol import DecodesOnDevice, FrameStore
-from frame_store.shared import check_cuda_usable_here, num_usable_cpus, whole_number
+from frame_store.shared import check_cuda_usable_here, flag, num_usable_cpus, whole_number
 from loader.batches import (
     AugmentChoice,
     BatchReader,
@@ -38,6 +39,7 @@ from loader.lookahead import (
     BatchReads,
     ContinuedReads,
     LookaheadReads,
+    Prefetcher,
     Reads,
     batches_on_their_way,
     check_lookahead,
@@ -70,6 +72,7 @@ class FrameLoaderOptions(BatchOptions, total=False):
     columns: ColumnChoice
     lookahead: int
     lookahead_bytes: int
+    next_epoch: bool
 
 
 class FrameLoader(Generic[Batch]):
@@ -86,8 +89,8 @@ class FrameLoader(Generic[Batch]):
 
     The order of frames depends on the shard sizes and the arguments alone, never on threads or processes. The loader
     reads with threads, not with worker processes: reading and decoding release the GIL, and a batch stays where it was
-    decoded. The threads live as long as an iteration, and leaving it early (`break`) stops them. Several loaders, and
-    several iterations of one loader, may run side by side.
+    decoded. Leaving an iteration early (`break`) stops its threads. After an epoch they go on with the next one
+    (`next_epoch`). Several loaders, and several iterations of one loader, may run side by side.
 
     A batch may be kept: its memory is used again only when nobody holds the batch, its tensors or views of them.
 
@@ -136,6 +139,7 @@ class FrameLoader(Generic[Batch]):
         columns: ColumnChoice = None,
         lookahead: int = 0,
         lookahead_bytes: int = DEFAULT_LOOKAHEAD_BYTES,
+        next_epoch: bool = True,
         **options: Unpack[BatchOptions],
     ) -> None:
         """Plan the epochs of `store`.
@@ -182,6 +186,9 @@ class FrameLoader(Generic[Batch]):
                 group of pictures is decoded once for all of them. The order of frames stays the same.
             lookahead_bytes: memory for frames that are decoded before they are due, in addition to the batches. Cameras
                 share it.
+            next_epoch: read the first batches of the next epoch, `read_ahead` of them, while the last batches of an
+                epoch are used, so that the next iteration begins with full speed. They, the threads and the frames of
+                `lookahead` are kept until then, or until the loader is dropped. False ends all with the epoch.
             options: which frames come together when: batch_size, sampling, seed, rank, world_size and others. They
                 are listed, with their types, defaults and meanings, in `loader.BatchOptions`.
 
@@ -231,6 +238,7 @@ class FrameLoader(Generic[Batch]):
             (self._lookahead + self._read_ahead) * self._epochs.frames_per_batch,
         )
         check_lookahead(self._lookahead, sources, self._device)
+        self._next_epoch = flag("next_epoch", next_epoch, error=SamplingError)
         self._readers: dict[bool | torch.device, BatchReader] = {}
         self._reads = ContinuedReads()
 
@@ -326,11 +334,9 @@ class FrameLoader(Generic[Batch]):
             epoch, first_position = iteration.began
             share = self._epochs.slice_from(epoch, first_position)
             reader = self._reader()
+            begin = partial(self._begin_reads, iteration.began, reader, num_batches=len(share))
             read = self._reads.batches(
-                iteration.began,
-                partial(self._begin_reads, iteration.began, reader),
-                num_batches=len(share),
-                of=reader,
+                iteration.began, begin, num_batches=len(share), of=reader, goes_on=self._next_epoch
             )
             # If the caller stops early, Python closes this generator, which closes the inner one.
             with closing(read) as batches:
@@ -339,13 +345,14 @@ class FrameLoader(Generic[Batch]):
                     position = share.position_after(step)
                     yield cast("Batch", _handed_out(next(batches), iteration, position=position))
 
-    def _begin_reads(self, began: Place, reader: BatchReader) -> Reads:
-        coming = partial(self._epochs.requests_to_come, *began)
+    def _begin_reads(self, began: Place, reader: BatchReader, *, num_batches: int) -> Reads:
+        known = partial(self._epochs.requests_to_come, *began)
+        coming = known() if self._next_epoch else islice(known(), num_batches)
         if not self._lookahead:
             return BatchReads(
                 coming,
                 reader,
-                self._sources,
+                partial(Prefetcher, self._sources, known),
                 num_threads=self._num_threads,
                 read_ahead=self._read_ahead,
             )

@@ -14,8 +14,8 @@ from loader.lookahead.reader import read_sources_with_lookahead
 from loader.sampling import Place
 from loader.windows import BatchRequest
 
-Coming: TypeAlias = Callable[[], Iterator[tuple[int, BatchRequest]]]
-"""Each call gives the batches to come, with their epochs: the rest of an epoch, and the epochs after it."""
+Coming: TypeAlias = Iterator[tuple[int, BatchRequest]]
+"""The batches to come, with their epochs: the rest of an epoch, and perhaps the epochs after it."""
 
 
 class Reads(Protocol):
@@ -43,12 +43,15 @@ class ContinuedReads:
         weakref.finalize(self, _drop, self._kept)
 
     def batches(
-        self, began: Place, make: Callable[[], Reads], *, num_batches: int, of: object
+        self, began: Place, make: Callable[[], Reads], *, num_batches: int, of: object, goes_on: bool
     ) -> Generator[ReadBatch]:
         """The batches of an iteration that has `num_batches` and begins at `began`.
 
-        `make` begins reads at that place. `of` is what they need: reads of another object are not continued.
+        `make` begins reads at that place. `of` is what they need: reads of another object are not continued. Without
+        `goes_on`, the reads end with the iteration.
         """
+        if not num_batches:
+            return
         reads = self._taken(began, of) or make()
         num_left, ready = num_batches, deque[ReadBatch]()
         try:
@@ -57,7 +60,7 @@ class ContinuedReads:
                 num_left -= 1
                 yield ready.pop()  # no name here holds the batch: its memory is used again once the caller drops it
         finally:
-            if num_left:
+            if num_left or not goes_on:
                 reads.close()
             else:
                 self.drop()
@@ -98,14 +101,20 @@ class BatchReads:
     """Implements `Reads`: each thread reads a batch at a time."""
 
     def __init__(
-        self, coming: Coming, reader: BatchReader, sources: FrameSources, *, num_threads: int, read_ahead: int
+        self,
+        coming: Coming,
+        reader: BatchReader,
+        make_prefetcher: Callable[..., Prefetcher],
+        *,
+        num_threads: int,
+        read_ahead: int,
     ) -> None:
-        """Begin; `read_ahead` batches are read early."""
-        self._coming = coming()
+        """Begin; `read_ahead` batches are read early. `make_prefetcher` gets how many are in flight."""
+        self._coming = coming
         self._reader = reader
         self._num_pending = read_ahead + 1
         self._pending: deque[Reading[ReadBatch]] = deque()
-        self._prefetcher = Prefetcher(sources, coming, num_in_flight=self._num_pending)
+        self._prefetcher = make_prefetcher(num_in_flight=self._num_pending)
         self._threads = ReaderThreads(num_threads)
 
     def next(self) -> ReadBatch:
@@ -156,7 +165,7 @@ class LookaheadReads:
         self._errors: deque[Exception] = deque()  # why no more batches are known
         self._decoded = read_sources_with_lookahead(
             sources,
-            _noted(coming(), self._epochs, self._errors),
+            _noted(coming, self._epochs, self._errors),
             lookahead=lookahead,
             capacity=capacity,
             num_threads=num_threads,
@@ -188,9 +197,7 @@ class LookaheadReads:
 _COMPLETED_AT_ONCE: Final = 2
 
 
-def _noted(
-    coming: Iterator[tuple[int, BatchRequest]], epochs: deque[int], errors: deque[Exception]
-) -> Iterator[BatchRequest]:
+def _noted(coming: Coming, epochs: deque[int], errors: deque[Exception]) -> Iterator[BatchRequest]:
     """The batches to come, whose epochs are noted. They end before one that cannot be drawn."""
     try:
         for epoch, request in coming:

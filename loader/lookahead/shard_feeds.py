@@ -19,7 +19,7 @@ class ShardFeeds:
         *,
         num_in_flight: int,
     ) -> None:
-        """Begin. Each call of `upcoming` gives the batches to come with their epochs; `num_in_flight` are read at once."""
+        """Begin. `upcoming` gives the batches to come, with their epochs; `num_in_flight` of them are read at once."""
         self._feeds: list[Feed] = []
         for source in sources.sources:
             if isinstance(source.store, FetchesShards):

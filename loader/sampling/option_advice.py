@@ -111,6 +111,7 @@ ADVICE = {
     "jpeg_decode": _FRAME_LOADER,
     "lookahead": _FRAME_LOADER,
     "lookahead_bytes": _FRAME_LOADER,
+    "next_epoch": _FRAME_LOADER,
     "num_threads": _FRAME_LOADER,
     "pin_memory": _FRAME_LOADER,
     "read_ahead": _FRAME_LOADER,

@@ -182,10 +182,12 @@ def test_batches_keep_their_order_when_a_later_one_is_ready_first():
 def test_reading_ahead_is_bounded(read_ahead):
     store = ArrayStore([100])
     loader = FrameLoader(store, batch_size=2, num_threads=4, read_ahead=read_ahead)
-    for num_delivered, _ in enumerate(loader, start=1):
+    for num_delivered, _ in enumerate(chain(loader, loader), start=1):
         time.sleep(0.001)
         assert len(store.reads) <= num_delivered + read_ahead
-    assert len(store.reads) == 50
+    loader = FrameLoader(store, batch_size=2, num_threads=4, read_ahead=read_ahead, next_epoch=False)
+    store.reads.clear()
+    assert len(list(loader)) == 50 == len(store.reads)
 
 
 def test_a_batch_handed_out_is_never_written_again():

@@ -288,7 +288,8 @@ class ColdStore(MomentStore):
 
 def test_each_camera_is_asked_for_its_frames_ahead():
     cameras = {"a": ColdStore(0, SIZES), "b": ColdStore(1, SIZES, order=OTHER_ORDER)}
-    moments = [m for batch in FrameLoader(group_cameras(cameras), batch_size=4) for m in moments_of(batch)]
+    loader = FrameLoader(group_cameras(cameras), batch_size=4, next_epoch=False)
+    moments = [m for batch in loader for m in moments_of(batch)]
     assert [cameras[name].fetched for name in "ab"] == [moments] * 2
 
 

@@ -33,7 +33,7 @@ at_once = pytest.mark.parametrize("streams", [False], ids=["at once"], indirect=
 def test_batches_are_those_of_the_cpu(streams, options, num_threads):
     store = ArrayStore([20, 33])
     options = {"batch_size": 8, "seed": 2, **options}
-    loader = FrameLoader(store, device="cuda", num_threads=num_threads, **options)
+    loader = FrameLoader(store, device="cuda", next_epoch=False, num_threads=num_threads, **options)
     expected = FrameLoader(store, **options)
     for _ in range(2):
         for one, other in zip(loader, expected, strict=True):
@@ -62,7 +62,13 @@ def test_augmentation_runs_on_the_readers_stream(streams):
             return super().__call__(frames, **arguments)
 
     list(
-        FrameLoader(ArrayStore([20]), device="cuda", batch_size=5, augment=Seen(jitter=ColorJitter(hue=0.1)))
+        FrameLoader(
+            ArrayStore([20]),
+            device="cuda",
+            next_epoch=False,
+            batch_size=5,
+            augment=Seen(jitter=ColorJitter(hue=0.1)),
+        )
     )
     assert len(seen) == 4
     assert all(thread is not threading.main_thread() and on_stream for thread, on_stream in seen)
@@ -70,7 +76,7 @@ def test_augmentation_runs_on_the_readers_stream(streams):
 
 def test_a_batch_is_two_copies_of_hardly_more_than_its_pixels(streams):
     store = ArrayStore([12], frame_shape=(224, 224, 3))
-    list(FrameLoader(store, device="cuda", batch_size=4))
+    list(FrameLoader(store, device="cuda", next_epoch=False, batch_size=4))
     assert len(streams.uploaded_bytes) == 2 * 3
     assert 150_528 <= sum(streams.uploaded_bytes) / 12 <= 150_528 * 1.001
     assert not streams.pinned  # nothing more was asked for
@@ -97,7 +103,9 @@ def test_batches_that_are_kept_stay_as_they_are(streams):
 
 
 def test_nothing_but_the_caller_holds_a_batch(streams):
-    batches = iter(FrameLoader(ArrayStore([100]), device="cuda", batch_size=5, num_threads=2))
+    batches = iter(
+        FrameLoader(ArrayStore([100]), device="cuda", next_epoch=False, batch_size=5, num_threads=2)
+    )
     for _ in range(5):
         batch = next(batches)
         frames, rows = weakref.ref(batch.frames.untyped_storage()), weakref.ref(batch)
@@ -129,7 +137,9 @@ def test_an_error_of_the_augmentation_frees_the_stream_too(streams):
 
 
 def test_leaving_early_with_copies_queued_leaves_nothing(streams):
-    loader = FrameLoader(ArrayStore([400]), device="cuda", batch_size=4, num_threads=3, read_ahead=9)
+    loader = FrameLoader(
+        ArrayStore([400]), device="cuda", next_epoch=False, batch_size=4, num_threads=3, read_ahead=9
+    )
     for batch in loader:
         assert spelt_frame_ids(batch.frames).tolist() == batch.frame_ids.tolist()
         break
@@ -170,7 +180,10 @@ def test_look_ahead_on_the_cpu_reaches_the_device(streams, options):
     store = GroupedStore([80])
     assert isinstance(store, DecodesInGroups)
     options = {"batch_size": 6, "lookahead": 5, "seed": 1, **options}
-    loader, expected = FrameLoader(store, device="cuda", **options), FrameLoader(store, **options)
+    loader, expected = (
+        FrameLoader(store, device="cuda", next_epoch=False, **options),
+        FrameLoader(store, **options),
+    )
     for one, other in zip(loader, expected, strict=True):
         assert_same(one, other)
     assert not streams.pinned and streams.num_in_use == 0
@@ -202,7 +215,9 @@ def test_frames_decoded_on_the_device_never_see_the_host(streams, device):
     store = DecodingStore([50], streams=streams)
     assert isinstance(store, DecodesOnDevice)
     expected = FrameLoader(ArrayStore([50]), batch_size=8)
-    for one, other in zip(FrameLoader(store, device=device, batch_size=8), expected, strict=True):
+    for one, other in zip(
+        FrameLoader(store, device=device, next_epoch=False, batch_size=8), expected, strict=True
+    ):
         assert_same(one, other)
     assert len(store.calls) == 6
     assert all(thread is not threading.main_thread() and on_stream for thread, on_stream in store.calls)
@@ -212,7 +227,7 @@ def test_frames_decoded_on_the_device_never_see_the_host(streams, device):
 def test_asked_for_on_the_cpu_they_are_copied_there_once(streams):
     store = DecodingStore([50], streams=streams)
     for one, other in zip(
-        FrameLoader(store, device="cpu", batch_size=8),
+        FrameLoader(store, device="cpu", next_epoch=False, batch_size=8),
         FrameLoader(ArrayStore([50]), batch_size=8),
         strict=True,
     ):

@@ -182,6 +182,10 @@ def test_a_loader_tells_of_the_batches_of_the_next_epoch_too(cache):
     store = NotedStore(cache)
     loader = FrameLoader(store, batch_size=32, read_ahead=1, num_threads=1, sampling="permutation")
     first = [batch.frame_ids.tolist() for batch in loader]
-    assert (store.num_advanced, store.is_closed) == (20, True)
+    assert (store.num_advanced, store.is_closed) == (21, False), "the next epoch's first batch is read"
     second = [batch.frame_ids.tolist() for batch in loader]
+    assert len(store.fed) == 1, "of both epochs"
+    loader.set_epoch(0)
+    next(iter(loader))
+    assert store.is_closed
     assert [ids.tolist() for ids in islice(store.fed[0], 40)] == [*first, *second]

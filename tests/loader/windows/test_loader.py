@@ -308,5 +308,5 @@ def test_views_whose_anchors_have_no_whole_window_are_refused():
 def test_an_array_store_of_many_batches_is_read_at_once():
     """The threads read the frames of a batch in one call, anchors and all."""
     store = ArrayStore([50])
-    list(FrameLoader(store, batch_size=10, frame_offsets=(-1, 0, 1), num_threads=1))
+    list(FrameLoader(store, batch_size=10, frame_offsets=(-1, 0, 1), num_threads=1, next_epoch=False))
     assert store.reads == [30] * 5
