@@ -156,7 +156,7 @@ def test_a_frame_that_several_windows_of_a_batch_show_is_decoded_once(
         decode_into=lambda payload, out: (decoded.append(bytes(payload)), decode_into(payload, out))
     )
     monkeypatch.setattr(store, "_codec", spy)
-    loader = FrameLoader(store, num_threads=1, **{**WINDOWS, "sampling": "sequential"})
+    loader = FrameLoader(store, num_threads=1, next_epoch=False, **{**WINDOWS, "sampling": "sequential"})
     num_shown = num_different = 0
     for batch in loader:
         num_shown += batch.cache_ids.numel()
