@@ -74,7 +74,7 @@ class RemoteShards:
                 file = held.get(shard_id)
                 if file is None:
                     payload: bytes | memoryview = asked.payload(place)
-                else:
+                else:  # `_of_held`, without a call for each frame
                     payload = pread(file.number, byte_length, byte_offset)
                     if len(payload) != byte_length or (verifies and crc32c(payload) != crc):
                         payload = self._instead_of_held(place, asked)

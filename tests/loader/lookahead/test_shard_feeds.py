@@ -1,5 +1,6 @@
 """A loader over a cache at a URL whose shards pass through a small folder: the batches are those of the local cache."""
 
+import gc
 import multiprocessing
 import threading
 from collections.abc import Iterator
@@ -176,6 +177,16 @@ def test_a_worker_is_told_of_its_own_batches_alone(cache, monkeypatch):
     feeds.announce(Place(1, 0), 7)
     assert len(store.fed) == 2
     assert next(store.fed[1]).tolist() == batches[1][7]
+
+
+def test_a_loader_that_is_dropped_closes_the_feed_that_it_kept(cache):
+    store = NotedStore(cache)
+    loader = FrameLoader(store, batch_size=32)
+    list(loader)
+    assert not store.is_closed
+    del loader
+    gc.collect()
+    assert store.is_closed
 
 
 def test_a_loader_tells_of_the_batches_of_the_next_epoch_too(cache):
