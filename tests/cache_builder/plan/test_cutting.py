@@ -22,7 +22,26 @@ def cut(pts, *spans):
 
 
 def cut_plainly(pts, spans):
-    """The same by a plain loop: (first, end) of each episode, None where it cannot be cut."""
+    """The same by a plain loop: (first, end) of each episode, None where it cannot be cut.
+
+    Where one does not fit, and all do with the first moved to the first frame of the file, none can be trusted.
+    """
+    found = fitted_plainly(pts, spans)
+    shift = np.nanmin(pts) - min(one.frame_seconds[0] for one in spans)
+    if None in found and abs(shift) > TOLERANCE:
+        moved = [span(one.frame_seconds + shift) for one in spans]
+        if None not in fitted_plainly(pts, moved):
+            return [None] * len(spans)
+    overlaps = {
+        row
+        for row, one in enumerate(found)
+        for other in found[:row] + found[row + 1 :]
+        if one and other and one[0] < other[1] and other[0] < one[1]
+    }
+    return [None if row in overlaps else one for row, one in enumerate(found)]
+
+
+def fitted_plainly(pts, spans):
     found = []
     for one in spans:
         frames = []
@@ -34,13 +53,7 @@ def cut_plainly(pts, spans):
         is_run = frames == list(range(frames[0], frames[0] + len(frames))) if frames else False
         is_whole = is_run and len(frames) == len(one.frame_seconds)
         found.append((frames[0], frames[-1] + 1) if is_whole else None)
-    overlaps = {
-        row
-        for row, one in enumerate(found)
-        for other in found[:row] + found[row + 1 :]
-        if one and other and one[0] < other[1] and other[0] < one[1]
-    }
-    return [None if row in overlaps else one for row, one in enumerate(found)]
+    return found
 
 
 @st.composite

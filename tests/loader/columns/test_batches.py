@@ -247,7 +247,7 @@ def test_datasets_give_columns_to_torchs_own_loader():
 def test_a_device_gets_columns_in_the_copy_of_the_ids(streams, options):
     store = store_with_columns()
     options = {"batch_size": 3, "sampling": "sequential", **options}
-    (batch,) = FrameLoader(store, device="cuda", **options)
+    (batch,) = FrameLoader(store, device="cuda", next_epoch=False, **options)
     (expected,) = FrameLoader(store, **options)
     assert len(streams.uploaded_bytes) == 2
     for name in ("columns", "column_is_pad"):

@@ -1,6 +1,6 @@
 """Caches of 10,000 and of 10 million frames: time to open, speed, and anonymous memory at batches of 128.
 
-    python -m tests.campaigns.bench_memory [--frames 10000000] [--folder DIR]
+    python -m tests.campaigns.reading.bench_memory [--frames 10000000] [--folder DIR]
 
 Each cache is one shard of 1,000 frames of 224x224 under many names (hard links), with an index row for every frame. It
 is read in a process of its own, in global permutation. Memory is the peak of RssAnon + RssShmem, less that of the same
@@ -69,7 +69,7 @@ def report(title: str, cache: Path, augments: bool) -> None:
     command = [
         sys.executable,
         "-m",
-        "tests.campaigns.bench_memory",
+        "tests.campaigns.reading.bench_memory",
         "--probe",
         str(cache),
         str(int(augments)),

@@ -1,6 +1,6 @@
 """What short epochs and checks of bytes cost: ratios to reading one cache, interleaved in one process.
 
-    python -m tests.campaigns.bench_reads CACHE [--rounds 7] [--seconds 2]
+    python -m tests.campaigns.reading.bench_reads CACHE [--rounds 7] [--seconds 2]
 
 Each epoch is the whole CACHE in batches of 128, so that a small one, of 2,304 frames, has many edges between epochs.
 Rows: `next_epoch=False`, which begins each epoch anew; `verify_reads=True`; `reads="pread"`; and both of these. Prints

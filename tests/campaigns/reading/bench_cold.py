@@ -1,6 +1,6 @@
 """A cache that is not in memory: bytes/s of every order, compared with reading its files from end to end, as dd does.
 
-    python -m tests.campaigns.bench_cold CACHE... [--rounds 3] [--read-ahead 16]
+    python -m tests.campaigns.reading.bench_cold CACHE... [--rounds 3] [--read-ahead 16]
 
 Before each measurement the pages of all shards are dropped (posix_fadvise), so the disk is read; index and manifest
 stay in memory. The cache of a virtual machine's host cannot be dropped from inside. Medians of interleaved rounds.

@@ -1,6 +1,6 @@
 """A cache of a million videos: time and memory to open it, and to read its table of videos.
 
-    python -m tests.campaigns.bench_open [--videos 1000000] [--folder DIR]
+    python -m tests.campaigns.reading.bench_open [--videos 1000000] [--folder DIR]
 
 The records are made up: as long as real ones, of one frame each. The cache has a few shards, which are never read. Each
 measurement runs in a process of its own, and counts from the import of frame_store on. On a busy machine only the CPU's
