@@ -58,6 +58,14 @@ def workers_of_all_tests() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def scheduling_of_all_tests() -> Iterator[None]:
+    """No test may leave the process with another scheduling policy: see `scheduling_kept`."""
+    yield
+    if hasattr(os, "sched_getscheduler"):
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
 @pytest.fixture
 def workers_of_its_own(workers_of_all_tests: None) -> Iterator[None]:
     """Builds of this test start their own worker processes."""

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from av.codec.context import Flags
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
+from frame_cache_tools.samples.scheduling import scheduling_kept
 
 RGBFrame = npt.NDArray[np.uint8]
 
@@ -228,7 +229,8 @@ def write_numbered_video(spec: NumberedVideo) -> None:
     spec.path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = spec.path.with_name(spec.path.name + ".unfinished")
     try:
-        _encode(spec, unfinished)
+        with scheduling_kept():
+            _encode(spec, unfinished)
         unfinished.replace(spec.path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -27,8 +27,9 @@ def cut_plainly(pts, spans):
     Where one does not fit, and all do with the first moved to the first frame of the file, none can be trusted.
     """
     found = fitted_plainly(pts, spans)
-    shift = np.nanmin(pts) - min(one.frame_seconds[0] for one in spans)
-    if None in found and abs(shift) > TOLERANCE:
+    timed = pts[~np.isnan(pts)]
+    shift = min(timed, default=0) - min(one.frame_seconds[0] for one in spans)
+    if None in found and len(timed) and abs(shift) > TOLERANCE:
         moved = [span(one.frame_seconds + shift) for one in spans]
         if None not in fitted_plainly(pts, moved):
             return [None] * len(spans)

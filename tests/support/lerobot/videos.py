@@ -5,6 +5,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from frame_cache_tools.samples import scheduling_kept
 
 from tests.support.lerobot.specs import CameraSpec
 from tests.support.lerobot.spelling import draw_picture
@@ -20,7 +21,8 @@ def write_videos(
         parts: dict[Path, list[Path]] = {}
         for episode, (path, length) in enumerate(zip(paths, lengths, strict=True)):
             part = Path(folder) / f"{episode}{path.suffix}"
-            _encode(part, camera, (number, episode), length, fps)
+            with scheduling_kept():
+                _encode(part, camera, (number, episode), length, fps)
             parts.setdefault(path, []).append(part)
         for path, of_file in parts.items():
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import av
 import numpy as np
 from av.bitstream import BitStreamFilterContext
 from av.video.frame import PictureType
+from frame_cache_tools.samples import scheduling_kept
 
 from tests.support.videos.unstated_reordering import without_reordering_stated
 
@@ -131,7 +132,7 @@ def sample_stream(kind_name: str) -> SampleStream:
     """Encode the stream, once a process. Raises `av.FFmpegError` or `ValueError` if this FFmpeg cannot."""
     kind = next(kind for kind in KINDS if kind.name == kind_name)
     file = BytesIO()
-    with av.open(file, "w", format=_format_of(kind.suffixes[0])) as target:
+    with scheduling_kept(), av.open(file, "w", format=_format_of(kind.suffixes[0])) as target:
         stream = target.add_stream(kind.encoder, rate=FPS, options=kind.options)
         stream.width, stream.height = kind.size
         stream.pix_fmt = kind.pixel_format

@@ -1,5 +1,6 @@
 """Numbered frames are read back after every change that a cache makes, and refused if they are uncertain."""
 
+import os
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import simplejpeg
 from av.video.reformatter import Interpolation
-from frame_cache_tools.samples import numbered_videos
+from frame_cache_tools.samples import numbered_videos, scheduling_kept
 from frame_cache_tools.samples.numbered_videos import (
     NumberedVideo,
     draw_frame,
@@ -321,3 +322,16 @@ def test_an_interrupted_video_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         tiny_video(tmp_path, codec="mpeg4")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getscheduler"), reason="only Linux tells how a process is scheduled"
+)
+def test_an_encoder_leaves_the_scheduling_of_the_process_alone(tmp_path):
+    """SVT-AV1 makes a process of root a real-time process, which keeps others from the CPU."""
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    with scheduling_kept():
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    write_numbered_video(NumberedVideo(path=tmp_path / "one.mp4", video_number=1, num_frames=2, codec="av1"))
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
