@@ -13,7 +13,7 @@ no GPU, and nothing was checked.
 A machine that has torch and nothing else needs the other packages as wheels for its Python, downloaded elsewhere:
 
     pip download --only-binary :all: --python-version 3.12 --no-deps --dest wheels \
-        av==18.1.0 msgspec numcodecs simplejpeg zarr webdataset crc32c donfig braceexpand torchcodec \
+        av==18.1.0 msgspec numcodecs zstandard simplejpeg zarr webdataset crc32c donfig braceexpand torchcodec \
         pytest pytest-timeout pluggy iniconfig hypothesis sortedcontainers psutil
     python3 -m pip install --no-index --no-deps --target site wheels/*.whl         # on that machine
     PYTHONPATH=$PWD/site python3 tools/gpu_acceptance.py

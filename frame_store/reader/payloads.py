@@ -8,11 +8,13 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.codec import crc32c
 from frame_store.errors import StoreDamagedError
 from frame_store.files import is_cached, will_need
 from frame_store.index import FrameIndex
 from frame_store.manifest import CacheTree
 from frame_store.protocol import Frames
+from frame_store.reader.joined_crc import joined_crc
 from frame_store.reader.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
 from frame_store.reader.open_shards import ShardFiles
 from frame_store.reader.places import Place, at_byte, check_crc, places_of
@@ -77,8 +79,15 @@ class LocalShards:
             return
         maps.gather(ids, rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64), out)
         if self._verifies:
+            self._check_all(maps.files, ids, rows, out)
+
+    @staticmethod
+    def _check_all(files: ShardFiles, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames) -> None:
+        """Compare the frames of a batch with their CRC-32Cs in one call. One by one tells which frame differs."""
+        pixels = out.reshape(-1).view(np.uint8)
+        if crc32c(pixels.data) != joined_crc(rows["crc32c"], num_bytes=pixels.size // len(ids)):
             for place, frame in zip(places_of(ids, rows), out, strict=True):
-                check_crc(maps.files, place, frame.data)
+                check_crc(files, place, frame.data)
 
 
 def read_frames_in_turn(

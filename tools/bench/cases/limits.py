@@ -48,7 +48,7 @@ class TakeLimit:
 class DecodeLimit:
     """The bare decoder on all CPUs, from bytes in memory into one reused buffer a thread.
 
-    JPEG by simplejpeg (libjpeg-turbo), Zstandard by numcodecs.
+    JPEG by simplejpeg (libjpeg-turbo), Zstandard by zstandard, with a decoder that each thread keeps.
     """
 
     path: Path
@@ -120,6 +120,13 @@ def _decoder_of(store: CacheStore) -> Callable[[bytes, np.ndarray], object]:
         import simplejpeg
 
         return lambda payload, out: simplejpeg.decode_jpeg(payload, colorspace="RGB", buffer=out)
-    from numcodecs import zstd
+    import zstandard
 
-    return lambda payload, out: zstd.decompress(payload, out.reshape(-1))
+    decoders = threading.local()
+
+    def decode(payload: bytes, out: np.ndarray) -> object:
+        if not hasattr(decoders, "decoder"):
+            decoders.decoder = zstandard.ZstdDecompressor()
+        return decoders.decoder.stream_reader(payload).readinto(out.reshape(-1))
+
+    return decode

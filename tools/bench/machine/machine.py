@@ -24,6 +24,7 @@ _PACKAGES = (
     "webdataset",
     "zarr",
     "numcodecs",
+    "zstandard",
 )
 
 

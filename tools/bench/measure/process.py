@@ -34,7 +34,7 @@ _PRELOADED = (
     "torch.utils.data",
     "av",
     "simplejpeg",
-    "numcodecs.zstd",
+    "zstandard",
     "zarr",
     "webdataset",
     "cache_builder.live.open",

@@ -1,6 +1,8 @@
-"""Speed of `cache-build` compared with `ffmpeg` writing JPEG files, and its memory.
+"""Speed of `cache-build` compared with its own limit and with `ffmpeg` writing JPEG files, and its memory.
 
-    python -m tests.campaigns.bench_build --videos DIR [--long FILE] [--rounds 3]
+The limit is what decoding, resizing and encoding alone make in two processes (`bare_worker`), their start not counted.
+
+    python -m tests.campaigns.building.bench_build --videos DIR [--long FILE] [--rounds 3]
 
 Every round runs every command once, in turn, so that a ratio compares neighbours in time; medians are printed.
 Videos should be 1080p H.264 of a few seconds; `--long` is a folder with one file of minutes. Where `ffmpeg` is not
@@ -30,6 +32,7 @@ BUILDS = {
     "zarr raw, shuffled": ["--format", "zarr", "--encoding", "raw"],
     "zarr zstd, shuffled": ["--format", "zarr", "--encoding", "zstd"],
 }
+LIMIT = "bare, two processes"
 MEMORY_SAMPLE_SECONDS = 1.0
 """Long, because each reading walks the page tables of the measured processes and slows them down."""
 
@@ -46,6 +49,7 @@ def main() -> None:
             )
     else:
         print("no ffmpeg on PATH: its rows are left out")
+    rows[LIMIT] = lambda: _bare(arguments.videos)
     for name, flags in BUILDS.items():
         rows[name] = lambda flags=flags: _build(arguments.videos, scratch / "cache", flags)[1:]
     rates: dict[str, list[float]] = {name: [] for name in rows}
@@ -63,12 +67,13 @@ def main() -> None:
     base = max(
         (name for name in rows if "ffmpeg" in name), key=lambda n: statistics.median(rates[n]), default=None
     )
-    print(f"{'':24} {'frames/s':>9} {'spread':>15} {'to ffmpeg':>10} {'peak MB':>8}")
+    print(f"{'':24} {'frames/s':>9} {'spread':>15} {'to ffmpeg':>10} {'of limit':>9} {'peak MB':>8}")
     for name in rows:
         ratio = _ratio(rates[name], rates[base]) if base else float("nan")
         spread = f"{min(rates[name]):.0f}-{max(rates[name]):.0f}"
         print(
-            f"{name:24} {statistics.median(rates[name]):9.0f} {spread:>15} {ratio:10.2f} {memory[name]:8.0f}"
+            f"{name:24} {statistics.median(rates[name]):9.0f} {spread:>15} {ratio:10.2f} "
+            f"{_ratio(rates[name], rates[LIMIT]):9.3f} {memory[name]:8.0f}"
         )
     print(f"shuffled to video layout  {_ratio(rates['wds jpeg, shuffled'], rates['wds jpeg, video']):.3f}")
     print(f"zarr raw to tar raw       {_ratio(rates['zarr raw, shuffled'], rates['wds raw, shuffled']):.3f}")
@@ -121,6 +126,29 @@ def _ffmpeg(videos: Path, output: Path, side_by_side: int) -> tuple[float, float
             ]
         )
     return _measure(commands, side_by_side=side_by_side)
+
+
+def _bare(videos: Path) -> tuple[float, float]:
+    """Decode, resize and encode every video in two processes."""
+    paths = [str(video.path) for video in discover_videos(videos)]
+    command = [sys.executable, "-m", "tests.campaigns.building.bare_worker"]
+    workers = [
+        subprocess.Popen(
+            [*command, *paths[part::2]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for part in range(2)
+    ]
+    for worker in workers:
+        assert worker.stdout is not None and worker.stdout.readline() == "ready\n"
+    started = time.monotonic()
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+    for worker in workers:
+        if worker.wait():
+            raise SystemExit(f"{worker.args} ended with {worker.returncode}")
+    return time.monotonic() - started, 0.0
 
 
 def _measure(commands: list[list[str]], *, side_by_side: int = 1) -> tuple[float, float]:
