@@ -250,7 +250,8 @@ def test_a_store_that_decodes_on_a_gpu_is_read_by_eight_threads_or_more(streams,
             barrier.wait()
             return super().read_frames(frame_ids, out)
 
-    loader = FrameLoader(MeetingStore([16], streams=streams), device=device, batch_size=1)
+    store = MeetingStore([16], streams=streams)
+    loader = FrameLoader(store, device=device, batch_size=1, next_epoch=False)
     assert len(list(loader)) == 16
 
 
