@@ -366,14 +366,14 @@ class CacheStore(FrameSequence):
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         out = check_out(out, num_frames=len(ids), store=self)
         rows = self._index.rows(ids)
-        self._shards().read(ids, rows, out, self._codec.decode_into)
+        self._shards().read(ids, rows, out, self._codec)
         return out, rows
 
     def _open_shards(self) -> LocalShards | RemoteShards:
         if self.tree.remote is not None:
             return RemoteShards(self.tree, self.tree.remote, verifies=self.verify_reads)
-        maps = self._is_raw and self.reads == "map"
-        return LocalShards(self.tree, maps=maps, verifies=self.verify_reads)
+        maps = self.reads == "map"
+        return LocalShards(self.tree, is_raw=self._is_raw, maps=maps, verifies=self.verify_reads)
 
     def _shards(self) -> LocalShards | RemoteShards:
         # A forked child makes its own: another thread of the parent may have held the lock at the fork.

@@ -31,6 +31,8 @@ class MappedShards:
         """
         self.files = files
         self._range = MappedRange([shard.num_bytes for shard in files.shards])
+        self.memory = memoryview(self._range.memory)  # type: ignore[arg-type]
+        """All shards. Only payloads at `addresses` may be read, and only while this object lives."""
         self._mapped: set[int] = set()
         self._lock = threading.Lock()
 
@@ -48,17 +50,27 @@ class MappedShards:
         Raises:
             StoreDamagedError: a shard is missing, or of another size than the recorded one.
         """
-        wanted = set(shard_ids.tolist())
-        if not wanted <= self._mapped or not self.files.have_sizes(wanted):
-            for shard_id in sorted(wanted):
-                self._map_shard(shard_id, frame_id=int(frame_ids[shard_ids == shard_id][0]))
-        addresses = self._range.starts[shard_ids] + byte_offsets
+        addresses = self.addresses(frame_ids, shard_ids, byte_offsets)
         rows = out.reshape(len(out), -1).view(np.uint8)
         if not self._gather_with_torch(addresses, rows):
             num_bytes = rows.shape[1]
             memory = self._range.memory
             parts = [memory[first : first + num_bytes] for first in addresses.tolist()]
             np.concatenate(parts, out=rows.reshape(-1))
+
+    def addresses(
+        self,
+        frame_ids: npt.NDArray[np.int64],
+        shard_ids: npt.NDArray[np.int64],
+        byte_offsets: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]:
+        """Where payloads begin in `memory`, int64 (B,), once their shards are mapped. Raises as `gather`."""
+        wanted = set(shard_ids.tolist())
+        if not wanted <= self._mapped or not self.files.have_sizes(wanted):
+            for shard_id in sorted(wanted):
+                self._map_shard(shard_id, frame_id=int(frame_ids[shard_ids == shard_id][0]))
+        addresses: npt.NDArray[np.int64] = self._range.starts[shard_ids] + byte_offsets
+        return addresses
 
     def _gather_with_torch(self, addresses: npt.NDArray[np.int64], rows: npt.NDArray[np.uint8]) -> bool:
         """One call for the batch, 1.2 times as fast as a copy per frame. Used only where torch is imported already."""

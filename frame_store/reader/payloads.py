@@ -3,12 +3,12 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.codec import crc32c
+from frame_store.codec import Payload, PixelCodec, crc32c
 from frame_store.errors import StoreDamagedError
 from frame_store.files import is_cached, will_need
 from frame_store.index import FrameIndex
@@ -23,14 +23,11 @@ from frame_store.shared import counted
 NUM_PROBES: Final = 4
 """Frames of a request for whose pages `prefetch` looks in the page cache, to find out whether the cache is cold."""
 
-DecodeInto: TypeAlias = Callable[[Any, npt.NDArray[Any]], None]
-"""Decodes a payload into a frame (H, W, C)."""
-
 
 class LocalShards:
     """The open shards of one process. A reader holds this object, so that `close` takes nothing away under it."""
 
-    def __init__(self, tree: CacheTree, *, maps: bool, verifies: bool) -> None:
+    def __init__(self, tree: CacheTree, *, is_raw: bool, maps: bool, verifies: bool) -> None:
         """Of all generations of a tree.
 
         `maps` asks for maps, which are left out where there are too many shards or addresses.
@@ -38,17 +35,19 @@ class LocalShards:
         self.pid = os.getpid()
         self._files = ShardFiles(tree)
         self._verifies = verifies
+        self._is_raw = is_raw
         self._maps: MappedShards | None = None
         if maps and len(self._files.shards) <= MAX_MAPPED_SHARDS:
             with suppress(OSError):  # too few addresses (ulimit -v): `pread` needs none
                 self._maps = MappedShards(self._files)
 
-    def read(
-        self, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames, decode_into: DecodeInto
-    ) -> None:
+    def read(self, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames, codec: PixelCodec) -> None:
         """Read frames into `out`, in request order. Raises what a store's `read_frames` raises."""
-        if self._maps is not None:
+        if self._maps is not None and self._is_raw:
             self._gather(self._maps, ids, rows, out)
+            return
+        if self._maps is not None:
+            self._decode(self._maps, ids, rows, out, codec)
             return
         order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
         read_frames_in_turn(
@@ -56,7 +55,7 @@ class LocalShards:
             places_of(ids[order], rows[order]),
             order.tolist(),
             out,
-            decode_into=decode_into,
+            codec=codec,
             verifies=self._verifies,
         )
 
@@ -81,6 +80,37 @@ class LocalShards:
         if self._verifies:
             self._check_all(maps.files, ids, rows, out)
 
+    def _decode(
+        self,
+        maps: MappedShards,
+        ids: npt.NDArray[np.int64],
+        rows: FrameIndex,
+        out: Frames,
+        codec: PixelCodec,
+    ) -> None:
+        """Decode frames out of the maps, in the order of ids; a frame that is wanted again is copied."""
+        order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
+        ids, rows = ids[order], rows[order]
+        firsts = maps.addresses(ids, rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64))
+        ends, is_new, memory = firsts + rows["byte_length"], np.diff(ids, prepend=-1) != 0, maps.memory
+        spans = zip(firsts[is_new].tolist(), ends[is_new].tolist(), strict=True)
+        payloads, frames = (
+            [memory[first:end] for first, end in spans],
+            [*map(out.__getitem__, order[is_new].tolist())],
+        )
+        if self._verifies:
+            for place, payload in zip(places_of(ids[is_new], rows[is_new]), payloads, strict=True):
+                check_crc(maps.files, place, payload)
+        try:
+            codec.decode_all(payloads, frames)
+        except ValueError:
+            for place, payload, frame in zip(
+                places_of(ids[is_new], rows[is_new]), payloads, frames, strict=True
+            ):
+                _decode_one(maps.files, place, payload, frame, codec)
+        for number in np.flatnonzero(~is_new).tolist():
+            out[order[number]] = out[order[number - 1]]
+
     @staticmethod
     def _check_all(files: ShardFiles, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames) -> None:
         """Compare the frames of a batch with their CRC-32Cs in one call. One by one tells which frame differs."""
@@ -96,7 +126,7 @@ def read_frames_in_turn(
     positions: list[int],
     out: Frames,
     *,
-    decode_into: DecodeInto,
+    codec: PixelCodec,
     verifies: bool,
 ) -> None:
     """Read frame by frame, in the order of ids; a frame that is wanted again is copied.
@@ -124,10 +154,14 @@ def read_frames_in_turn(
             _require_whole(files, place, len(payload))
         if verifies:
             check_crc(files, place, payload)
-        try:
-            decode_into(payload, frame)
-        except ValueError as error:
-            raise files.damaged(shard_id, place.frame_id, f"{error}{at_byte(place)}") from error
+        _decode_one(files, place, payload, frame, codec)
+
+
+def _decode_one(files: ShardFiles, place: Place, payload: Payload, frame: Frames, codec: PixelCodec) -> None:
+    try:
+        codec.decode_into(payload, frame)
+    except ValueError as error:
+        raise files.damaged(place.shard_id, place.frame_id, f"{error}{at_byte(place)}") from error
 
 
 def read_payloads(files: ShardFiles, places: list[Place], *, verifies: bool) -> list[npt.NDArray[np.uint8]]:

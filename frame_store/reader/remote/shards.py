@@ -8,12 +8,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.codec import crc32c
+from frame_store.codec import PixelCodec, crc32c
 from frame_store.errors import ObjectMissingError, StoreDamagedError
 from frame_store.index import FrameIndex
 from frame_store.manifest import CacheTree
 from frame_store.protocol import Frames
-from frame_store.reader.payloads import DecodeInto
 from frame_store.reader.places import Place, at_byte, places_of
 from frame_store.reader.remote.announced import AnnouncedRanges
 from frame_store.reader.remote.asked import AskedRanges
@@ -57,14 +56,12 @@ class RemoteShards:
             None if self._in_folder is None else self._in_folder.feed(upcoming, num_in_flight=num_in_flight)
         )
 
-    def read(
-        self, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames, decode_into: DecodeInto
-    ) -> None:
+    def read(self, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames, codec: PixelCodec) -> None:
         """Read frames into `out`, in request order. Raises what a store's `read_frames` raises."""
         order = np.argsort(ids, kind="stable")
         places = places_of(ids[order], rows[order])
         read_id, frame = -1, out
-        verifies, pread = self.verifies, os.pread
+        verifies, pread, decode_into = self.verifies, os.pread, codec.decode_into
         with self._held_shards(places) as held, self._asked(places, held) as asked:
             for place, position in zip(places, order.tolist(), strict=True):
                 frame_id, shard_id, byte_offset, byte_length, crc = place

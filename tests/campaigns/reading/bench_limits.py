@@ -142,6 +142,7 @@ def rates_of(group: str, folder: Path) -> dict[str, Rate]:
         "one buffer": lambda seconds: in_threads(decoding(store, 1), seconds),
         "in place": lambda seconds: in_threads(decoding(store, BATCH_SIZE * BUFFERS), seconds),
         "ours": loading(store),
+        "ours, pread": loading(CacheStore(folder / group, reads="pread")),
     }
 
 
@@ -221,7 +222,7 @@ def taking(frames: Any, num_buffers: int) -> Callable[[int], Callable[[], int]]:
 def decoding(store: CacheStore, num_slots: int) -> Callable[[int], Callable[[], int]]:
     encoding = store.common.encoding.name
     if encoding not in _PAYLOADS:
-        ids = np.random.default_rng(0).permutation(len(store))[:2048]
+        ids = np.random.default_rng(0).permutation(len(store))
         _PAYLOADS[encoding] = [payload.tobytes() for payload in store.read_encoded(ids)]
     payloads = _PAYLOADS[encoding]
 

@@ -32,6 +32,9 @@ class NoDecoding:
     def decode_into(self, payload: bytes, out: Any) -> None:
         """Nothing."""
 
+    def decode_all(self, payloads: Any, outs: Any) -> None:
+        """Nothing."""
+
 
 def payload_folder_bytes(folder: Path) -> int:
     """Bytes of shards and of parts of shards below `folder`, by the length of the files."""

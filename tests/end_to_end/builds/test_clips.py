@@ -151,9 +151,9 @@ def test_a_frame_that_several_windows_of_a_batch_show_is_decoded_once(
     assert run("--videos", folder, "--out", tmp_path / "cache", *flags).exit_code == 0
     store = frame_store.open_store(tmp_path / "cache")
     decoded = []
-    decode_into = store._codec.decode_into
+    decode_all = store._codec.decode_all
     spy = SimpleNamespace(
-        decode_into=lambda payload, out: (decoded.append(bytes(payload)), decode_into(payload, out))
+        decode_all=lambda payloads, outs: (decoded.extend(map(bytes, payloads)), decode_all(payloads, outs))
     )
     monkeypatch.setattr(store, "_codec", spy)
     loader = FrameLoader(store, num_threads=1, next_epoch=False, **{**WINDOWS, "sampling": "sequential"})
