@@ -158,8 +158,8 @@ class FrameLoader(Generic[Batch]):
             num_threads: batches read at the same time. None means the number of CPUs that this process may use, and at
                 least 8 for a store that decodes on a GPU.
             read_ahead: batches that are read, or being read, beyond the one handed out. This number bounds memory, and
-                how early a cold disk is asked for frames. None means num_threads + 1, or num_threads with `augment`;
-                for a cache at a URL so many that 1,024 frames are on their way, but at most 32.
+                how early a cold disk is asked for frames. With more, less of the memory is in the CPU's cache. None
+                means num_threads; for a cache at a URL so many that 1,024 frames are on their way, but at most 32.
             device: device of the batches: "cpu", "cuda" (torch's current GPU), "cuda:1", or a torch.device. None means
                 the GPU that the store decodes on, or the CPU for other stores. A store that decodes on a GPU copies
                 frames to the host only for "cpu".
@@ -225,9 +225,8 @@ class FrameLoader(Generic[Batch]):
             num_threads = max(least, num_usable_cpus())
         self._num_threads = whole_number("num_threads", num_threads, least=1, error=SamplingError)
         if read_ahead is None:
-            # Augmented batches are large, and making one takes so long that the threads always have work.
             on_their_way = batches_on_their_way(sources, frames_per_batch=self._epochs.frames_per_batch)
-            read_ahead = max(self._num_threads + (augment is None), on_their_way)
+            read_ahead = max(self._num_threads, on_their_way)
         self._read_ahead = whole_number("read_ahead", read_ahead, least=1, error=SamplingError)
         self._pin_memory = checked_pin_memory(pin_memory, self._device)
         self._lookahead = whole_number("lookahead", lookahead, least=0, error=SamplingError)
