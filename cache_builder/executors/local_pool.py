@@ -92,6 +92,8 @@ class WorkerPool(Executor[Job, Result]):
             )  # at once, so that `__exit__` ends it if the next one cannot start
         for worker in starting:
             worker.greet(type(self._waiting[0]))
+        for worker in starting:
+            worker.wait_until_ready()
         for worker in (idle + starting)[: len(self._waiting)]:
             worker.hand(self._waiting.popleft())
 
@@ -129,6 +131,8 @@ class WorkerPool(Executor[Job, Result]):
             if worker.job is not None:
                 worker.process.kill()
         for worker in self._workers:
+            worker.connection.close()  # all at once, as each takes a moment to end
+        for worker in self._workers:
             worker.end()
         self._workers.clear()
 
@@ -151,11 +155,15 @@ class _Worker(Generic[Job]):
         self.connection = Connection(own_end.detach())
 
     def greet(self, kind: type[Job]) -> None:
-        """Make the process import the modules of this kind of job, and wait until it is ready."""
-        try:
+        """Make the process import the modules of this kind of job."""
+        with suppress(BrokenPipeError, ConnectionResetError):  # it has ended; `wait_until_ready` reports that
             self.connection.send(kind)
+
+    def wait_until_ready(self) -> None:
+        """Wait until a process that was greeted has imported all."""
+        try:
             self.connection.recv()
-        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+        except (EOFError, ConnectionResetError) as error:
             raise MachineError(
                 f"a worker process cannot start: it {self.end()}; the same command resumes"
             ) from error

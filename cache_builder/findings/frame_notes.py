@@ -10,7 +10,9 @@ from frame_store.frame_findings import PictureFormat
 class FrameNotes:
     """Notes of one unit's frames, in output order; lists have a row per frame."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_first: bool) -> None:
+        """None yet. `is_first`: the unit is its video's first one, and so has no edge before it."""
+        self._num_first_pictures = 0 if is_first else MAX_PICTURES_COMPARED
         self.packets: list[int] = []
         self.pts_seconds: list[float] = []
         self.is_intra: list[bool] = []
@@ -21,7 +23,7 @@ class FrameNotes:
         self.formats: list[tuple[int, PictureFormat]] = []
         """(position of the first frame, format), for the first frame and for each change of format."""
         self.first_pictures: Pictures = []
-        """Packet and `picture_hash` of the first `MAX_PICTURES_COMPARED` frames."""
+        """Packet and `picture_hash` of the first `MAX_PICTURES_COMPARED` frames; none of a video's first unit."""
 
     def take(self, decoded: DecodedFrame) -> None:
         """Note the next frame."""
@@ -32,7 +34,7 @@ class FrameNotes:
         if decoded.is_corrupt:
             self.corrupt_positions.append(position)
         self.is_interlaced.append(bool(frame.interlaced_frame))
-        if position < MAX_PICTURES_COMPARED:
+        if position < self._num_first_pictures:
             self.first_pictures.append((decoded.packet, picture_hash(frame)))
         is_on_gpu = frame.format.name == "cuda"
         if not is_on_gpu:

@@ -32,7 +32,8 @@ class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """(position, mean squared error between stored and unencoded pixels) of the sampled frames."""
     num_bytes: int
     first_pictures: list[tuple[int, int | None]] = []
-    """Packet and `picture_hash` of the first frames; hashes are None if a GPU decoded them."""
+    """Packet and `picture_hash` of the first frames, for the edge before them: none of a video's first unit. Hashes are
+    None if a GPU decoded the frames."""
     following_pictures: list[tuple[int, int | None]] = []
     """The same for the first frames after the unit, decoded by going on over its end."""
     death: str | None = None

@@ -127,7 +127,7 @@ class UnitJob(StagedVideoJob, frozen=True, kw_only=True, eq=False):
         config = self.config
         codec = make_codec(config.encoding)
         decoded_again = np.empty(config.frame_shape, config.frame_dtype)
-        notes = FrameNotes()
+        notes = FrameNotes(is_first=self.unit.first_packet == 0)
         kept: list[tuple[int, int, int, int]] = []
         sampled_errors: list[tuple[int, float]] = []
         num_bytes = 0

@@ -20,7 +20,7 @@ from cache_builder.video.ffmpeg_log import DecoderLog
 from cache_builder.video.opening import describe_error
 from cache_builder.video.packets import NO_PTS, VideoPacket
 from cache_builder.video.picture import FrameAspects, picture_hash
-from cache_builder.video.scan import ticks_to_seconds
+from cache_builder.video.scan import tick_to_seconds
 
 MAX_REORDERED_FRAMES: Final = 32
 """Twice the number that H.264 and HEVC allow. A frame that is this late does not come out any more."""
@@ -267,12 +267,10 @@ class UnitDecoder:
             raise UnitNotIndependentError(scan.facts.path, awaited)
 
     def _describe(self, frame: VideoFrame, ordinal: int) -> DecodedFrame:
-        time_base = self._reader.scan.time_base
-        ticks = NO_PTS if frame.pts is None else frame.pts
         return DecodedFrame(
             packet=ordinal,
             pts=frame.pts,
-            pts_seconds=float(ticks_to_seconds([ticks], time_base)[0]),
+            pts_seconds=tick_to_seconds(frame.pts, self._reader.scan.time_base),
             is_corrupt=frame.is_corrupt,
             frame=frame,
             sample_aspect_ratio=self._aspects.of_packet(ordinal)

@@ -8,6 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cache_builder.errors import VideoError
 from cache_builder.folder_scan import scan_cache as scan_cache_module
@@ -16,7 +18,7 @@ from cache_builder.folder_scan.scan_cache import scan_frames, scan_videos
 from cache_builder.sources import discover_videos
 from cache_builder.video.decode.frame_table import count_frames, predict_frames
 from cache_builder.video.packets.table import NO_PTS
-from cache_builder.video.scan.video_scan import VideoScan, scan_video, ticks_to_seconds
+from cache_builder.video.scan.video_scan import VideoScan, scan_video, tick_to_seconds, ticks_to_seconds
 from tests.support.executors.in_process_pool import InProcessPool
 from tests.support.videos.plain_decode import decode_plainly, in_rising_order
 from tests.support.videos.tiny_videos import (
@@ -243,6 +245,16 @@ def test_seconds_of_ticks():
     assert seconds[[0, 1, 2, 4]].tolist() == [0.0, 1001 / 30000, 1001.0, -5 * 1001 / 30000]
     assert math.isnan(seconds[3])
     assert np.isnan(ticks_to_seconds([1, 2], None)).all()
+
+
+@given(
+    st.none() | st.just(NO_PTS) | st.integers(-(2**63) + 1, 2**63 - 1),
+    st.none() | st.builds(Fraction, st.integers(1, 2**31 - 1), st.integers(1, 2**31 - 1)),
+)
+def test_one_tick_gives_what_many_give_bit_for_bit(tick, time_base):
+    found = np.float64(tick_to_seconds(tick, time_base))
+    (expected,) = ticks_to_seconds([NO_PTS if tick is None else tick], time_base)
+    assert found.tobytes() == expected.tobytes()
 
 
 def scans_equal(one: VideoScan, other: VideoScan) -> bool:
