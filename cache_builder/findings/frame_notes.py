@@ -3,7 +3,7 @@
 from av.video.frame import PictureType, VideoFrame
 
 from cache_builder.video.decode import MAX_PICTURES_COMPARED, DecodedFrame, Pictures
-from cache_builder.video.picture import describe_matrix, luma_hash, picture_hash, read_display_matrix
+from cache_builder.video.picture import LumaHasher, describe_matrix, picture_hash, read_display_matrix
 from frame_store.frame_findings import PictureFormat
 
 
@@ -12,6 +12,7 @@ class FrameNotes:
 
     def __init__(self, *, is_first: bool) -> None:
         """None yet. `is_first`: the unit is its video's first one, and so has no edge before it."""
+        self._luma_hash = LumaHasher()
         self._num_first_pictures = 0 if is_first else MAX_PICTURES_COMPARED
         self.packets: list[int] = []
         self.pts_seconds: list[float] = []
@@ -38,7 +39,7 @@ class FrameNotes:
             self.first_pictures.append((decoded.packet, picture_hash(frame)))
         is_on_gpu = frame.format.name == "cuda"
         if not is_on_gpu:
-            self.luma_hashes.append(luma_hash(frame))
+            self.luma_hashes.append(self._luma_hash(frame))
         picture_format = PictureFormat(
             width=frame.width,
             height=frame.height,

@@ -17,7 +17,7 @@ class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
     frames: bytes
     """`FRAME_DTYPE` row per decoded frame."""
     luma_hashes: bytes
-    """uint32 per decoded frame (`luma_hash`); empty if a GPU decoded them."""
+    """uint32 per decoded frame (`LumaHasher`); empty if a GPU decoded them."""
     kept: bytes
     """`KEPT_DTYPE` row per stored frame."""
     corrupt_positions: list[int]

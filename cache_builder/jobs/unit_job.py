@@ -132,7 +132,7 @@ class UnitJob(StagedVideoJob, frozen=True, kw_only=True, eq=False):
         sampled_errors: list[tuple[int, float]] = []
         num_bytes = 0
         with (
-            VideoReader(self.path, self.scan, backend=backend) as reader,
+            VideoReader(self.path, self.scan, opens_quickly=True, backend=backend) as reader,
             decoder_log(self.scan.facts.codec) as log,
             spill.written_path.open("wb", buffering=1 << 20) as file,
         ):

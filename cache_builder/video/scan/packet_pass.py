@@ -9,6 +9,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.bitstream import BitStreamFilterContext
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -45,6 +46,8 @@ ONE_FRAME_A_PACKET: Final = frozenset(
 )
 """Codecs in which each packet is one frame, except packets whose own header states that they show none."""
 
+_HELD_BACK: Final = frozenset({"h264", "hevc"})
+"""Codecs whose decoders hold the first frame back for several packets."""
 _STANDS_ALONE: Final = frozenset({"png", "ffv1", "tiff", "jpegls", "qoi", "webp", "cfhd"})
 """Codecs whose keyframes need no earlier picture, although FFmpeg does not call the codec intra-only."""
 _MEANT_FOR_SEEKING: Final = frozenset(
@@ -113,6 +116,8 @@ def read_all_packets(
         decoder.options = decoder.options | {"strict": "1"}
     is_intra_only = decoder.codec.intra_only or codec in _STANDS_ALONE
     notes = _PacketNotes(stream, codec, is_intra_only=is_intra_only)
+    # What decides over the reordering is then the pts.
+    may_drain = codec in _HELD_BACK and stores_pts(opened.container.format.name)
     first_frame: VideoFrame | None = None
     first_error: Exception | None = None
     end: tuple[None] = (None,)
@@ -123,6 +128,8 @@ def read_all_packets(
         if first_frame is None:
             try:
                 first_frame = next(iter(decoder.decode(packet)), None)
+                if first_frame is None and may_drain and packet is not None and not notes.rows:
+                    first_frame = _drained(decoder, packet)
             except av.FFmpegError as error:
                 first_error = first_error or error
         if packet is None:
@@ -156,6 +163,21 @@ def read_all_packets(
         unsplittable_reason=reason,
         uncounted_reason=_why_uncounted(opened, stream, packets, notes),
     )
+
+
+def _drained(decoder: VideoCodecContext, packet: VideoPacket) -> VideoFrame | None:
+    """The frame of the first packet, which the decoder holds back until it has seen what is shown before it.
+
+    Decoding the packets that it waits for would take twice as long. Where nothing comes out, such as after one field of
+    a frame, the decoder is left as it was after the packet.
+    """
+    if not packet.is_keyframe or packet.pts is None:
+        return None
+    frame = next(iter(decoder.decode(None)), None)
+    if frame is None:
+        decoder.flush_buffers()
+        decoder.decode(packet)
+    return frame
 
 
 class _PacketNotes:

@@ -14,7 +14,7 @@ from cache_builder.findings.spans import VideoFrames
 from cache_builder.jobs.unit_job import empty_receipt
 from cache_builder.plan.units import DecodeUnit
 from cache_builder.video.packets.table import NO_PTS, PACKET_COLUMNS, PacketTable
-from cache_builder.video.picture.hashes import luma_hash
+from cache_builder.video.picture.hashes import LumaHasher
 from frame_store.frame_findings import MAX_LISTED, PictureFormat
 
 SMALL = PictureFormat(
@@ -303,7 +303,7 @@ def test_the_hash_is_of_pixels_and_not_of_what_lies_after_them(pixel_format, row
         if row is not None:
             rows[row, column] = 1
         plane.update(rows.tobytes())
-        return luma_hash(frame)
+        return LumaHasher()(frame)
 
     same = hash_with(None, None)
     assert hash_with(8, 0) != same
