@@ -38,6 +38,7 @@ CASES = (
         "bare-buffer",
         "ours-jpeg-permutation",
         "ours-jpeg-sequential",
+        "ours-jpegfast-permutation",
         "ffcv-jpg",
         "wds",
         "mds",

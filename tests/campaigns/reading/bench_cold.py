@@ -3,7 +3,7 @@
     python -m tests.campaigns.reading.bench_cold CACHE... [--rounds 3] [--read-ahead 16]
 
 Before each measurement the pages of all shards are dropped (posix_fadvise), so the disk is read; index and manifest
-stay in memory. The cache of a virtual machine's host cannot be dropped from inside. Medians of interleaved rounds.
+stay in memory. `block` takes blocks of four shards. The cache of a virtual machine's host cannot be dropped from inside. Medians of interleaved rounds.
 """
 
 import argparse
@@ -27,8 +27,11 @@ class _WithoutPrefetch:
 
     def __init__(self, store: frame_store.CacheStore) -> None:
         self._store = store
-        for name in ("index", "frame_shape", "shard_sizes", "fingerprint", "read_frames", "close"):
-            setattr(self, name, getattr(store, name))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "prefetch":
+            raise AttributeError(name)
+        return getattr(self._store, name)
 
     def __len__(self) -> int:
         return len(self._store)
@@ -45,7 +48,7 @@ def main() -> None:
         store = frame_store.open_store(path)
         shards = [generation_folder(path) / shard.name for shard in store.common.shards]
         rows = {"end to end, 1 MiB at a time": partial(read_through, shards)}
-        for sampling in ("sequential", "permutation"):
+        for sampling in ("sequential", "block", "permutation"):
             for title, source in (("prefetch", store), ("none", _WithoutPrefetch(store))):
                 rows[f"{sampling}, {title}"] = partial(
                     read_batches,
@@ -91,7 +94,10 @@ def read_through(shards: list[Path]) -> float:
 
 
 def read_batches(store: Any, byte_lengths: Any, *, sampling: str, read_ahead: int, max_batches: int) -> float:
-    loader = FrameLoader(store, batch_size=128, sampling=sampling, read_ahead=read_ahead)
+    loading: dict[str, Any] = {"shards_per_block": 4} if sampling == "block" else {}
+    loader = FrameLoader(
+        store, batch_size=128, sampling=sampling, read_ahead=read_ahead, next_epoch=False, **loading
+    )
     num_bytes, start = 0, time.perf_counter()
     for number, batch in enumerate(loader):
         num_bytes += int(byte_lengths[batch.frame_ids.numpy()].sum())
