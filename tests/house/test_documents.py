@@ -42,7 +42,15 @@ DOCUMENTS = (
     *("README.md", "EXERCISE.md", "CONTRIBUTING.md", "CHANGELOG.md"),
     *(
         f"docs/{name}.md"
-        for name in ("ARCHITECTURE", "GUIDE", "MEASURED", "MISTAKES", "SAMPLING_GUIDE", "STORES")
+        for name in (
+            "ARCHITECTURE",
+            "GUIDE",
+            "MEASURED",
+            "MISTAKES",
+            "PERFORMANCE",
+            "SAMPLING_GUIDE",
+            "STORES",
+        )
     ),
 )
 SPECIFICATIONS = tuple(
@@ -134,7 +142,9 @@ def test_gpu_snippets_run(tmp_path, monkeypatch):
         run_python(block, "docs/GUIDE.md", names)
 
 
-@pytest.mark.parametrize("document", [*RUN, "CONTRIBUTING.md", "docs/MEASURED.md", "EXERCISE.md"])
+@pytest.mark.parametrize(
+    "document", [*RUN, "CONTRIBUTING.md", "docs/MEASURED.md", "docs/PERFORMANCE.md", "EXERCISE.md"]
+)
 def test_commands_that_are_not_run_exist(document):
     text = text_of(document)
     targets = set(re.findall(r"^([a-z-]+):", text_of("Makefile"), re.MULTILINE))
@@ -199,6 +209,7 @@ def test_links_lead_somewhere(document):
         "docs/ARCHITECTURE.md",
         "docs/GUIDE.md",
         "docs/MEASURED.md",
+        "docs/PERFORMANCE.md",
         "docs/SAMPLING_GUIDE.md",
     ],
 )
@@ -217,8 +228,9 @@ def test_the_readme_is_short():
     assert len(text_of("README.md").splitlines()) <= 120
 
 
-def test_every_table_of_figures_follows_its_command():
-    tables = tables_of(text_of("docs/MEASURED.md"))
+@pytest.mark.parametrize("document", ["docs/MEASURED.md", "docs/PERFORMANCE.md"])
+def test_every_table_of_figures_follows_its_command(document):
+    tables = tables_of(text_of(document))
     assert len(tables) >= 4
     for before, table in tables:
         assert re.search(r"(python -m |cache-)[\w.]", before), table

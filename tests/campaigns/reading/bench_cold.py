@@ -3,7 +3,8 @@
     python -m tests.campaigns.reading.bench_cold CACHE... [--rounds 3] [--read-ahead 16]
 
 Before each measurement the pages of all shards are dropped (posix_fadvise), so the disk is read; index and manifest
-stay in memory. `block` takes blocks of four shards. The cache of a virtual machine's host cannot be dropped from inside. Medians of interleaved rounds.
+stay in memory. `block` takes blocks of four shards. The cache of a virtual machine's host cannot be dropped from
+inside. Medians of interleaved rounds.
 """
 
 import argparse
