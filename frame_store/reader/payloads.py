@@ -92,6 +92,9 @@ class LocalShards:
         order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
         ids, rows = ids[order], rows[order]
         firsts = maps.addresses(ids, rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64))
+        # A page of a map that is not in memory is read when it is touched, and the decoder waits for each in turn.
+        with suppress(OSError):  # no more files can be opened
+            prefetch_payloads(maps.files, ids, lambda some: places_of(some, rows[np.searchsorted(ids, some)]))
         ends, is_new, memory = firsts + rows["byte_length"], np.diff(ids, prepend=-1) != 0, maps.memory
         spans = zip(firsts[is_new].tolist(), ends[is_new].tolist(), strict=True)
         payloads, frames = (
