@@ -90,26 +90,23 @@ class LocalShards:
     ) -> None:
         """Decode frames out of the maps, in the order of ids; a frame that is wanted again is copied."""
         order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
-        ids, rows = ids[order], rows[order]
+        is_new = np.diff(ids[order], prepend=-1) != 0
+        new = order[is_new]
+        ids, rows, memory = ids[new], rows[new], maps.memory
         firsts = maps.addresses(ids, rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64))
         # A page of a map that is not in memory is read when it is touched, and the decoder waits for each in turn.
         with suppress(OSError):  # no more files can be opened
             prefetch_payloads(maps.files, ids, lambda some: places_of(some, rows[np.searchsorted(ids, some)]))
-        ends, is_new, memory = firsts + rows["byte_length"], np.diff(ids, prepend=-1) != 0, maps.memory
-        spans = zip(firsts[is_new].tolist(), ends[is_new].tolist(), strict=True)
-        payloads, frames = (
-            [memory[first:end] for first, end in spans],
-            [*map(out.__getitem__, order[is_new].tolist())],
-        )
+        spans = zip(firsts.tolist(), (firsts + rows["byte_length"]).tolist(), strict=True)
+        payloads = [memory[first:end] for first, end in spans]
+        frames = [out[position] for position in new.tolist()]
         if self._verifies:
-            for place, payload in zip(places_of(ids[is_new], rows[is_new]), payloads, strict=True):
+            for place, payload in zip(places_of(ids, rows), payloads, strict=True):
                 check_crc(maps.files, place, payload)
         try:
             codec.decode_all(payloads, frames)
         except ValueError:
-            for place, payload, frame in zip(
-                places_of(ids[is_new], rows[is_new]), payloads, frames, strict=True
-            ):
+            for place, payload, frame in zip(places_of(ids, rows), payloads, frames, strict=True):
                 _decode_one(maps.files, place, payload, frame, codec)
         for number in np.flatnonzero(~is_new).tolist():
             out[order[number]] = out[order[number - 1]]

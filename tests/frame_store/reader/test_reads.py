@@ -300,3 +300,28 @@ def test_a_batch_may_lie_in_more_shards_than_the_process_may_open_files(path, re
     with pytest.raises(OSError, match="open files"):
         store.read_frames([0])
     del others
+
+
+@pytest.mark.parametrize("name", [name for name in GOLDEN_ENCODINGS if name not in RAW])
+def test_encoded_frames_that_are_not_in_memory_are_asked_for(stores, name, monkeypatch):
+    store, asked = frame_store.open_store(stores / name), []
+    monkeypatch.setattr(payloads, "is_cached", lambda file, byte_offset: False)
+    monkeypatch.setattr(payloads, "will_need", lambda file, *span: asked.append(span))
+    frames = store.read_frames([3, 9, 0, 3])
+    np.testing.assert_array_equal(
+        frames, frame_store.open_store(stores / name, reads="pread").read_frames([3, 9, 0, 3])
+    )
+    assert asked == [
+        tuple(store.index[["byte_offset", "byte_length"]][frame].tolist()) for frame in (0, 3, 9)
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in GOLDEN_ENCODINGS if name not in RAW])
+def test_mapped_frames_are_decoded_without_a_file(stores, name, monkeypatch):
+    def no_files(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    store = frame_store.open_store(stores / name)
+    expected = store.read_frames(range(10))
+    monkeypatch.setattr(shard_files.ShardFiles, "descriptor", no_files)
+    np.testing.assert_array_equal(store.read_frames(range(10)), expected)
