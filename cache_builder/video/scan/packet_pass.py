@@ -173,7 +173,9 @@ def _drained(decoder: VideoCodecContext, packet: VideoPacket) -> VideoFrame | No
     """
     if not packet.is_keyframe or packet.pts is None:
         return None
-    frame = next(iter(decoder.decode(None)), None)
+    frame: VideoFrame | None = None
+    with suppress(av.FFmpegError):
+        frame = next(iter(decoder.decode(None)), None)
     if frame is None:
         decoder.flush_buffers()
         decoder.decode(packet)

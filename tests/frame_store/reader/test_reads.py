@@ -325,3 +325,13 @@ def test_mapped_frames_are_decoded_without_a_file(stores, name, monkeypatch):
     expected = store.read_frames(range(10))
     monkeypatch.setattr(shard_files.ShardFiles, "descriptor", no_files)
     np.testing.assert_array_equal(store.read_frames(range(10)), expected)
+
+
+@pytest.mark.parametrize("reads", ["map", "pread"])
+@pytest.mark.parametrize("name", [name for name in GOLDEN_ENCODINGS if name not in RAW])
+def test_a_frame_that_does_not_decode_is_named_among_the_others(stores, name, reads, tmp_path):
+    store = frame_store.open_store(shutil.copytree(stores / name, tmp_path / name), reads=reads)
+    flip_bit(store, 5, 0)
+    with pytest.raises(StoreDamagedError, match="frame 5:"):
+        store.read_frames(range(10))
+    assert len(store.read_frames([4, 6])) == 2

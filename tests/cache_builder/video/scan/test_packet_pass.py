@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from io import BytesIO
+from types import SimpleNamespace
 
 import av
 import msgspec
@@ -21,6 +22,7 @@ from cache_builder.video.packets.headers import (
 )
 from cache_builder.video.packets.reordering import MAX_REORDER_DEPTH, reorder_depth
 from cache_builder.video.packets.table import NO_PTS
+from cache_builder.video.scan import packet_pass
 from cache_builder.video.scan.video_scan import scan_video
 from frame_store.shared.wording import counted
 from tests.support.videos.sample_streams import KINDS, sample_stream, write_stream
@@ -299,3 +301,37 @@ def test_headers_that_break_the_rules_make_a_live_store_count(tmp_path):
     store, found = look_up(path, scanned, min_packets=150, seed=0, num=39)
     assert len(store) == 39
     assert found == dict(enumerate(built.frames))
+
+
+class HoldingDecoder:
+    """Gives its frames only once it has both packets of the first one; `fails` when it is drained before."""
+
+    def __init__(self, *, fails):
+        self.fails, self.packets, self.is_drained = fails, [], False
+
+    def decode(self, packet):
+        if packet is None:
+            self.is_drained = True
+            if self.fails:
+                raise av.error.InvalidDataError(1, "nothing to drain")
+            return []
+        assert not self.is_drained, "a drained decoder takes no packet"
+        self.packets.append(packet)
+        return ["frame"] if len(self.packets) == 2 else []
+
+    def flush_buffers(self):
+        self.packets, self.is_drained = [], False
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_decoder_that_cannot_be_drained_yet_is_left_as_it_was(fails):
+    decoder = HoldingDecoder(fails=fails)
+    first, second = (SimpleNamespace(is_keyframe=True, pts=number) for number in range(2))
+    assert decoder.decode(first) == []
+    assert packet_pass._drained(decoder, first) is None
+    assert decoder.decode(second) == ["frame"]
+
+
+@pytest.mark.parametrize("packet", [{"is_keyframe": False, "pts": 0}, {"is_keyframe": True, "pts": None}])
+def test_only_keyframes_with_pts_are_drained(packet):
+    assert packet_pass._drained(None, SimpleNamespace(**packet)) is None
