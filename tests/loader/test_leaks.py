@@ -35,7 +35,8 @@ def held():
 
 def assert_nothing_is_left(before, *, num_bytes=3 * MEBIBYTE):
     after = held()
-    assert (after["threads"], after["files"]) == (before["threads"], before["files"])
+    # Threads and files of earlier tests may go meanwhile.
+    assert after["threads"] <= before["threads"] and after["files"] <= before["files"]
     assert after["bytes"] - before["bytes"] < num_bytes
 
 
