@@ -38,7 +38,7 @@ from frame_store.video_table import VideoTable
 
 Reads = Literal["map", "pread"]
 """How frames on a disk are read. `map` copies or decodes a batch out of mapped shards in one call. `pread` maps no
-shard, at 0.5 of the speed of raw frames, 0.9 of Zstandard and nearly all of JPEG: a shard that shrinks while it is read
+shard, at 0.4 of the speed of raw frames, 0.9 of Zstandard and nearly all of JPEG: a shard that shrinks while it is read
 is then an error, never a signal. Caches of more than 32,768 shards are read with `pread`."""
 
 

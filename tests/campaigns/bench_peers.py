@@ -1,7 +1,7 @@
 """`FrameLoader` beside other loaders: the same frames, batches of 128, 2 threads or workers, interleaved rounds.
 
     python -m tests.campaigns.bench_peers prepare --videos DIR --folder STORE --python PYTHON --ffcv-python PYTHON
-    python -m tests.campaigns.bench_peers run --folder STORE --python PYTHON --ffcv-python PYTHON [--rounds 7] [NAME...]
+    python -m tests.campaigns.bench_peers run [NAME...] --folder STORE --python PYTHON --ffcv-python PYTHON [--rounds 7]
 
 The other loaders need environments of their own, made by hand; PYTHON is the interpreter of each:
     PYTHON        pip install torch torchvision simplejpeg webdataset mosaicml-streaming litdata

@@ -1,7 +1,7 @@
 """`FrameLoader` beside the limits of its machine: the same frames, batches of 128, interleaved rounds in one process.
 
     python -m tests.campaigns.reading.bench_limits prepare --videos DIR --short DIR --folder STORE
-    python -m tests.campaigns.reading.bench_limits run --folder STORE [--rounds 9] [--seconds 1.5] [NAME...]
+    python -m tests.campaigns.reading.bench_limits run [NAME...] --folder STORE [--rounds 9] [--seconds 1.5]
 
 `prepare` builds caches of the videos in DIR (raw tar, raw Zarr, JPEG, Zstandard), one of the videos in the other DIR
 (raw tar, which should have 18 batches), and writes the frames to one .npy file. A ratio is the median of the ratios
