@@ -38,6 +38,15 @@ class DemuxerLog:
         """Whether the demuxer complained before the first packet: about the header, or about what FFmpeg probed."""
         return 0 in self._before_packets
 
+    @property
+    def has_messages(self) -> bool:
+        """Whether FFmpeg has said something since the last `note`."""
+        return bool(self._messages)
+
+    def forget(self) -> None:
+        """Do not count what FFmpeg has said since the last `note`: the file is opened once more."""
+        self._messages.clear()
+
     def note_returned(self, error: str) -> None:
         """Note the text of an error that the demuxer returned. For most such errors the log has a better message."""
         self._returned.append(error)

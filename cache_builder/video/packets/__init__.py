@@ -1,6 +1,12 @@
 """Packets of a video: the table of them, their headers and their order."""
 
-from cache_builder.video.packets.headers import PacketHeader, header_reader, nal_length_bytes, nal_unit_types
+from cache_builder.video.packets.headers import (
+    PacketHeader,
+    header_reader,
+    nal_length_bytes,
+    nal_unit_types,
+    without_picture_data,
+)
 from cache_builder.video.packets.packet import VideoPacket
 from cache_builder.video.packets.reordering import reorder_depth
 from cache_builder.video.packets.table import NO_POS, NO_PTS, PACKET_COLUMNS, PacketTable
@@ -16,4 +22,5 @@ __all__ = [
     "nal_length_bytes",
     "nal_unit_types",
     "reorder_depth",
+    "without_picture_data",
 ]

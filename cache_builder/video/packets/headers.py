@@ -44,6 +44,9 @@ _HEVC_RASL = frozenset({8, 9})
 _H264_PICTURES = frozenset({1, 2, 3, 4, 5, 19, 20, 21})
 _HEVC_PICTURES = frozenset(range(32))
 
+_MAX_HEADER_BYTES: Final = 4096
+"""More than the header of a slice takes: at most two lists of 32 references, each with weights of three planes."""
+
 # AV1, 5.3 and 5.9.
 _AV1_SEQUENCE_HEADER = 1
 _AV1_WITH_FRAME_HEADER = (3, 6)
@@ -80,7 +83,31 @@ def nal_unit_types(packet: memoryview, codec: str, num_length_bytes: int) -> Ite
     """
     starts = _length_prefixed(packet, num_length_bytes) if num_length_bytes else _start_coded(packet)
     for start in starts:
-        yield packet[start] & 0x1F if codec == "h264" else packet[start] >> 1 & 0x3F
+        yield _nal_unit_type(packet[start], codec)
+
+
+def without_picture_data(packet: memoryview, codec: str, num_length_bytes: int) -> bytes:
+    """A packet of H.264 or HEVC whose pictures are cut off behind their headers, with lengths that fit.
+
+    A copy of the packet where its units have start codes, or do not fill it.
+    """
+    if not num_length_bytes or not _is_whole(packet, num_length_bytes):
+        return bytes(packet)
+    pictures = _H264_PICTURES if codec == "h264" else _HEVC_PICTURES
+    parts: list[bytes | memoryview] = []
+    position = 0
+    while position + num_length_bytes < len(packet):
+        start = position + num_length_bytes
+        length = int.from_bytes(packet[position:start], "big")
+        position = start + length
+        if length > _MAX_HEADER_BYTES and _nal_unit_type(packet[start], codec) in pictures:
+            length = _MAX_HEADER_BYTES
+        parts += (length.to_bytes(num_length_bytes, "big"), packet[start : start + length])
+    return b"".join(parts)
+
+
+def _nal_unit_type(first_byte: int, codec: str) -> int:
+    return first_byte & 0x1F if codec == "h264" else first_byte >> 1 & 0x3F
 
 
 def _length_prefixed(packet: memoryview, num_length_bytes: int) -> Iterator[int]:

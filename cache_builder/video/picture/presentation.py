@@ -80,11 +80,12 @@ def read_presentation(
         place_frame(FrameGeometry(), coded_width=frame.width, coded_height=frame.height, presentation=shown)
     except ValueError as error:
         raise VideoError(relative_path, str(error)) from error
-    in_container = positive_ratio(stream.sample_aspect_ratio)
+    own = positive_ratio(stream.codec_context.sample_aspect_ratio)
+    # Where the container states none, FFmpeg takes that of a picture that it decodes while it opens the file, if any.
+    in_container = positive_ratio(stream.sample_aspect_ratio) or own
     is_aspect_of_frames = in_container is None or not _SILENT_ABOUT_ASPECT.isdisjoint(
         container.format.name.split(",")
     )
-    own = positive_ratio(stream.codec_context.sample_aspect_ratio)
     return PresentationFacts(
         container_crop=(side_data.crop.left, side_data.crop.right, side_data.crop.top, side_data.crop.bottom),
         is_mirrored=shown.orientation.is_mirrored,

@@ -32,7 +32,9 @@ from cache_builder.video.packets import (
     PacketTable,
     VideoPacket,
     header_reader,
+    nal_length_bytes,
     reorder_depth,
+    without_picture_data,
 )
 
 _CONTAINERS_WITH_PTS: Final = frozenset({"mov", "matroska", "mpegts", "flv", "ivf", "obu", "nut"})
@@ -48,6 +50,8 @@ ONE_FRAME_A_PACKET: Final = frozenset(
 
 _HELD_BACK: Final = frozenset({"h264", "hevc"})
 """Codecs whose decoders hold the first frame back for several packets."""
+_NO_PIXELS: Final = {"skip_loop_filter": "all", "skip_idct": "all"}
+"""Options of a decoder whose picture nobody sees: only its size, its format and its side data count."""
 _STANDS_ALONE: Final = frozenset({"png", "ffv1", "tiff", "jpegls", "qoi", "webp", "cfhd"})
 """Codecs whose keyframes need no earlier picture, although FFmpeg does not call the codec intra-only."""
 _MEANT_FOR_SEEKING: Final = frozenset(
@@ -61,6 +65,8 @@ _MEANT_FOR_SEEKING: Final = frozenset(
 windows or code books across a keyframe, so their videos are decoded from the start."""
 
 _PROGRESSIVE: Final = (0, 1)  # AV_FIELD_UNKNOWN, AV_FIELD_PROGRESSIVE
+_BYTES_TO_CUT: Final = 1 << 13
+"""Smaller packets are checked as they are: to cut them takes as long."""
 _HEADER_CHECKS: Final = {
     "h264": "h264_metadata",
     "hevc": "hevc_metadata",
@@ -69,7 +75,7 @@ _HEADER_CHECKS: Final = {
     "av1": "av1_metadata",
 }
 """Codec -> FFmpeg's filter that reads all headers of a packet, and fails where they break the codec's rules. It takes
-6 to 40 us a packet, 1% of decoding the packet."""
+6 to 40 us a packet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +104,15 @@ def may_reorder(codec: str) -> bool:
 
 
 def read_all_packets(
-    opened: OpenContainer, stream: VideoStream, relative_path: str, *, limits: VideoLimits, log: DemuxerLog
+    opened: OpenContainer,
+    stream: VideoStream,
+    relative_path: str,
+    *,
+    is_undecoded: bool = False,
+    limits: VideoLimits,
+    log: DemuxerLog,
 ) -> PacketPass:
-    """Read every packet; decode until the first frame comes out.
+    """Read every packet; decode until the first frame comes out. `is_undecoded`: see `open_to_scan`.
 
     Raises:
         VideoError: there are no packets, or more than `limits` allow, or encrypted ones, or no frame comes out.
@@ -109,11 +121,11 @@ def read_all_packets(
     set_single_thread(stream)
     decoder = stream.codec_context
     codec = decoder.codec.canonical_name
-    depth_probed = decoder.reorder_depth
-    if (
-        codec == "h264"
-    ):  # a stream that does not state its reordering is then taken for the most that its level allows
+    depth_stated = decoder.reorder_depth
+    if codec == "h264" and not is_undecoded:
+        # A stream that does not state its reordering is then taken for the most that its level allows.
         decoder.options = decoder.options | {"strict": "1"}
+    decoder.options = decoder.options | _NO_PIXELS
     is_intra_only = decoder.codec.intra_only or codec in _STANDS_ALONE
     notes = _PacketNotes(stream, codec, is_intra_only=is_intra_only)
     # What decides over the reordering is then the pts.
@@ -127,9 +139,9 @@ def read_all_packets(
         log.note(opened.container, next_packet=len(notes.rows))
         if first_frame is None:
             try:
-                first_frame = next(iter(decoder.decode(packet)), None)
-                if first_frame is None and may_drain and packet is not None and not notes.rows:
-                    first_frame = _drained(decoder, packet)
+                first_frame = _decoded(decoder, packet, may_drain=may_drain and not notes.rows)
+                if is_undecoded:
+                    depth_stated = max(depth_stated, decoder.reorder_depth)
             except av.FFmpegError as error:
                 first_error = first_error or error
         if packet is None:
@@ -157,12 +169,17 @@ def read_all_packets(
         first_frame=first_frame,
         reorder_depth=None
         if codec != "h264"
-        else max(depth_probed, reorder_depth(packets.pts[packets.pts != NO_PTS]))
+        else max(depth_stated, reorder_depth(packets.pts[packets.pts != NO_PTS]))
         if pts_tell
         else decoder.reorder_depth,
         unsplittable_reason=reason,
         uncounted_reason=_why_uncounted(opened, stream, packets, notes),
     )
+
+
+def _decoded(decoder: VideoCodecContext, packet: VideoPacket | None, *, may_drain: bool) -> VideoFrame | None:
+    frame = next(iter(decoder.decode(packet)), None)
+    return _drained(decoder, packet) if frame is None and packet is not None and may_drain else frame
 
 
 def _drained(decoder: VideoCodecContext, packet: VideoPacket) -> VideoFrame | None:
@@ -193,6 +210,10 @@ class _PacketNotes:
         self.has_open_keyframes = False
         """Some keyframe has no header to prove that later packets need no picture from before it."""
         self._read_header = header_reader(codec, stream.codec_context.extradata, is_intra_only=is_intra_only)
+        self._codec = codec
+        self._num_length_bytes = (
+            nal_length_bytes(codec, stream.codec_context.extradata or b"") if codec in {"h264", "hevc"} else 0
+        )
         self._has_telling_headers = codec in {"vp8", "vp9", "av1", "h264", "hevc"}
         self._header_check: BitStreamFilterContext | None = None
         if codec in _HEADER_CHECKS:
@@ -227,11 +248,22 @@ class _PacketNotes:
                 packet.is_keyframe and header.resets_decoder,
             )
         )
-        if self._header_check is not None and packet.size and not self.has_bad_headers:
-            try:
-                self._header_check.filter(packet)
-            except av.FFmpegError:
-                self.has_bad_headers = True
+        if packet.size:
+            self._check_headers(packet)
+
+    def _check_headers(self, packet: VideoPacket) -> None:
+        if self._header_check is None or self.has_bad_headers:
+            return
+        # The filter copies all that it gets, so it gets no more of a large packet than headers.
+        is_cut = self._num_length_bytes and packet.size >= _BYTES_TO_CUT
+        try:
+            self._header_check.filter(
+                av.Packet(without_picture_data(memoryview(packet), self._codec, self._num_length_bytes))
+                if is_cut
+                else packet
+            )
+        except av.FFmpegError:
+            self.has_bad_headers = True
 
     def table(self, log: DemuxerLog, *, is_splittable: bool) -> PacketTable:
         """The rows as columns."""

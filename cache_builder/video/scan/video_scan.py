@@ -16,10 +16,8 @@ from cache_builder.video.opening import (
     NothingReadError,
     ScrambledPart,
     VideoLimits,
-    choose_video_stream,
     explain_nothing_read,
     find_scrambled_part,
-    open_container,
     why_encrypted,
 )
 from cache_builder.video.packets import NO_PTS, PacketTable
@@ -39,6 +37,7 @@ from cache_builder.video.scan.header_facts import (
     ratio,
     stream_choice,
 )
+from cache_builder.video.scan.opening import open_to_scan
 from cache_builder.video.scan.packet_pass import may_reorder, read_all_packets, stores_pts
 from cache_builder.video.scan.second_file import SecondFile, find_second_file, hash_and_find_beginnings
 from frame_store.shared import counted
@@ -108,11 +107,10 @@ def scan_video(path: Path, relative_path: str, *, limits: VideoLimits = DEFAULT_
 
 
 def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) -> VideoScan:
-    opened = open_container(path, relative_path, limits=limits)
+    opened, stream, is_undecoded = open_to_scan(path, relative_path, limits=limits, log=log)
     container = opened.container
     try:
         status = path.stat()
-        stream = choose_video_stream(container, relative_path, limits=limits)
         excess = limits.excess_of_header(
             num_streams=len(container.streams),
             width=stream.codec_context.width,
@@ -122,7 +120,9 @@ def _scan(path: Path, relative_path: str, limits: VideoLimits, log: DemuxerLog) 
         )
         if (refusal := excess or why_encrypted(stream)) is not None:
             raise VideoError(relative_path, refusal)
-        reading = read_all_packets(opened, stream, relative_path, limits=limits, log=log)
+        reading = read_all_packets(
+            opened, stream, relative_path, is_undecoded=is_undecoded, limits=limits, log=log
+        )
         packets = reading.packets
         if log.is_early:
             places = place_errors(path, relative_path, stream_index=stream.index, limits=limits)
