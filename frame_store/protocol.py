@@ -260,7 +260,7 @@ def check_frame_ids(frame_ids: FrameIds, *, num_frames: int) -> npt.NDArray[np.i
         ValueError: not a flat sequence of integers.
     """
     ids = np.asarray(frame_ids)
-    if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
         raise ValueError(
             f"frame ids must be a flat sequence of integers, found {ids.dtype} of shape {ids.shape}"
         )

@@ -71,7 +71,7 @@ class CheckedIndex:
         """
         if self._joined is None:
             self._files[0].require_size()
-            return self._files[0].rows[ids]
+            return self._files[0].rows.take(ids)  # `rows[ids]` takes seven times as long
         of_generation = np.searchsorted(self._first_frames, ids, side="right") - 1
         for number in set(of_generation.tolist()):
             self._files[number].require_size()

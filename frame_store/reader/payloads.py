@@ -67,7 +67,7 @@ class LocalShards:
         self, ids: npt.NDArray[np.int64], places_of_ids: Callable[[npt.NDArray[np.int64]], list[Place]]
     ) -> bool:
         """Have the system read the payloads of frames; whether one of a few was not in memory."""
-        return prefetch_payloads(self._files, ids, places_of_ids)
+        return prefetch_payloads(self._files, np.sort(ids), places_of_ids)
 
     def close(self) -> None:
         """Files and maps are released with the last reference to this object."""
@@ -90,25 +90,28 @@ class LocalShards:
     ) -> None:
         """Decode frames out of the maps, in the order of ids; a frame that is wanted again is copied."""
         order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
-        is_new = np.diff(ids[order], prepend=-1) != 0
-        new = order[is_new]
-        ids, rows, memory = ids[new], rows[new], maps.memory
+        in_order = ids[order]
+        is_again = in_order[1:] == in_order[:-1]
+        again = (np.flatnonzero(is_again) + 1).tolist()
+        new = np.delete(order, again) if again else order
         firsts = maps.addresses(ids, rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64))
         # A page of a map that is not in memory is read when it is touched, and the decoder waits for each in turn.
         with suppress(OSError):  # no more files can be opened
-            prefetch_payloads(maps.files, ids, lambda some: places_of(some, rows[np.searchsorted(ids, some)]))
-        spans = zip(firsts.tolist(), (firsts + rows["byte_length"]).tolist(), strict=True)
-        payloads = [memory[first:end] for first, end in spans]
-        frames = [out[position] for position in new.tolist()]
+            prefetch_payloads(maps.files, new, lambda some: places_of(ids[some], rows[some]))
+        memory, starts, ends = maps.memory, firsts.tolist(), (firsts + rows["byte_length"]).tolist()
+        positions = new.tolist()
+        payloads = [memory[starts[position] : ends[position]] for position in positions]
+        frames = [out[position] for position in positions]
         if self._verifies:
-            for place, payload in zip(places_of(ids, rows), payloads, strict=True):
+            for place, payload in zip(places_of(ids[new], rows[new]), payloads, strict=True):
                 check_crc(maps.files, place, payload)
         try:
             codec.decode_all(payloads, frames)
         except ValueError:
-            for place, payload, frame in zip(places_of(ids, rows), payloads, frames, strict=True):
+            places = places_of(ids[new], rows[new])
+            for place, payload, frame in zip(places, payloads, frames, strict=True):
                 _decode_one(maps.files, place, payload, frame, codec)
-        for number in np.flatnonzero(~is_new).tolist():
+        for number in again:
             out[order[number]] = out[order[number - 1]]
 
     @staticmethod
@@ -188,17 +191,20 @@ def read_payloads(files: ShardFiles, places: list[Place], *, verifies: bool) -> 
 
 def prefetch_payloads(
     files: ShardFiles,
-    ids: npt.NDArray[np.int64],
-    places_of_ids: Callable[[npt.NDArray[np.int64]], list[Place]],
+    frames: npt.NDArray[np.int64],
+    places_of_frames: Callable[[npt.NDArray[np.int64]], list[Place]],
 ) -> bool:
-    """Have the system read the payloads of frames, if a few of them are not in memory; whether one was missing."""
+    """Have the system read the payloads of frames, if a few of them are not in memory; whether one was missing.
+
+    `frames` are whatever `places_of_frames` takes, in disk order.
+    """
     with suppress(StoreDamagedError):  # `read_frames` raises it, for the batch that it belongs to
-        for place in places_of_ids(ids[:: max(1, len(ids) // NUM_PROBES)]):
+        for place in places_of_frames(frames[:: max(1, len(frames) // NUM_PROBES)]):
             if not is_cached(files.descriptor(place.shard_id, frame_id=place.frame_id), place.byte_offset):
                 break
         else:
             return False
-        for place in places_of_ids(np.sort(ids)):
+        for place in places_of_frames(frames):
             file = files.descriptor(place.shard_id, frame_id=place.frame_id)
             will_need(file, place.byte_offset, place.byte_length)
     return True

@@ -196,7 +196,9 @@ class CpuReader:
 
 def _as_images(pixels: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     """Pixels (frames, H, W, C) as (*shape, C, H, W)."""
-    return pixels.view(*shape, *pixels.shape[1:]).movedim(-1, -3)
+    if len(shape) > 1:
+        pixels = pixels.view(*shape, *pixels.shape[1:])
+    return pixels.movedim(-1, -3)
 
 
 def _stacked(whole: torch.Tensor) -> torch.Tensor:
