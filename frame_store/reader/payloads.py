@@ -23,6 +23,9 @@ from frame_store.shared import counted
 NUM_PROBES: Final = 4
 """Frames of a request for whose pages `prefetch` looks in the page cache, to find out whether the cache is cold."""
 
+READS_PER_WARM_PROBE: Final = 8
+"""Where the frames of a request are found in memory, those of the next 7 are not looked for."""
+
 
 class LocalShards:
     """The open shards of one process. A reader holds this object, so that `close` takes nothing away under it."""
@@ -36,6 +39,8 @@ class LocalShards:
         self._files = ShardFiles(tree)
         self._verifies = verifies
         self._is_raw = is_raw
+        self._num_unprobed = 0
+        """Requests of which no frame is looked for in the page cache. Two threads may count one for another."""
         self._maps: MappedShards | None = None
         if maps and len(self._files.shards) <= MAX_MAPPED_SHARDS:
             with suppress(OSError):  # too few addresses (ulimit -v): `pread` needs none
@@ -96,8 +101,12 @@ class LocalShards:
         new = np.delete(order, again) if again else order
         firsts = maps.addresses(ids, rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64))
         # A page of a map that is not in memory is read when it is touched, and the decoder waits for each in turn.
-        with suppress(OSError):  # no more files can be opened
-            prefetch_payloads(maps.files, new, lambda some: places_of(ids[some], rows[some]))
+        if self._num_unprobed:
+            self._num_unprobed -= 1
+        else:
+            with suppress(OSError):  # no more files can be opened
+                if not prefetch_payloads(maps.files, new, lambda some: places_of(ids[some], rows[some])):
+                    self._num_unprobed = READS_PER_WARM_PROBE - 1
         memory, starts, ends = maps.memory, firsts.tolist(), (firsts + rows["byte_length"]).tolist()
         positions = new.tolist()
         payloads = [memory[starts[position] : ends[position]] for position in positions]

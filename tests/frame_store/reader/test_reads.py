@@ -316,6 +316,20 @@ def test_encoded_frames_that_are_not_in_memory_are_asked_for(stores, name, monke
     ]
 
 
+def test_warm_frames_are_looked_for_now_and_then(stores, monkeypatch):
+    store = frame_store.open_store(stores / next(name for name in GOLDEN_ENCODINGS if name not in RAW))
+    looked, read, is_warm = [], [], True
+    monkeypatch.setattr(payloads, "is_cached", lambda *_: looked.append(len(read)) or is_warm)
+    for _ in range(2 * payloads.READS_PER_WARM_PROBE + 1):
+        read.append(store.read_frames([3]))
+    assert looked == [0, payloads.READS_PER_WARM_PROBE, 2 * payloads.READS_PER_WARM_PROBE]
+    is_warm = False
+    for _ in range(payloads.READS_PER_WARM_PROBE + 2):
+        read.append(store.read_frames([3]))
+    first = 3 * payloads.READS_PER_WARM_PROBE
+    assert looked[3:] == [first, first + 1, first + 2]
+
+
 @pytest.mark.parametrize("name", [name for name in GOLDEN_ENCODINGS if name not in RAW])
 def test_mapped_frames_are_decoded_without_a_file(stores, name, monkeypatch):
     def no_files(*_, **__):
