@@ -97,12 +97,17 @@ class DecodeStage:
     def _in_order(self, units: list[DecodeUnit]) -> list[DecodeUnit]:
         """The units in the order in which they are decoded.
 
-        Those of a video that is downloaded follow one another, so that it is downloaded once.
+        The largest come first: a large unit that comes last keeps one process at work while the others wait. Those of a
+        video that is downloaded follow one another, so that it is downloaded once.
         """
         if all(file.staged is None for file in self._files):
-            return units
+            return sorted(units, key=self._pixels_of, reverse=True)
         first = {unit.video_id: place for place, unit in reversed([*enumerate(units)])}
         return sorted(units, key=lambda unit: (first[unit.video_id], unit.first_packet))
+
+    def _pixels_of(self, unit: DecodeUnit) -> int:
+        facts = self._scan_of(unit.video_id).facts
+        return unit.num_packets * facts.width * facts.height
 
     def _take(self, outcome: Outcome[UnitJob, UnitReceipt]) -> None:
         unit = outcome.job.unit

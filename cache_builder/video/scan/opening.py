@@ -52,10 +52,7 @@ def open_to_scan(
 
 
 def _is_known(opened: OpenContainer, stream: VideoStream) -> bool:
-    return (
-        stream.codec_context.codec.canonical_name == "h264"
-        and len(opened.container.streams.video) == 1
-    )
+    return stream.codec_context.codec.canonical_name == "h264" and len(opened.container.streams.video) == 1
 
 
 def _may_be_avc_in_mp4(path: Path) -> bool:
