@@ -2,11 +2,12 @@
 
 The limit is what decoding, resizing and encoding alone make in two processes (`bare_worker`), their start not counted.
 
-    python -m tests.campaigns.building.bench_build --videos DIR [--long FILE] [--rounds 3]
+    python -m tests.campaigns.building.bench_build --videos DIR [--long FILE] [--rounds 3] [--side-by-side]
 
 Every round runs every command once, in turn, so that a ratio compares neighbours in time; medians are printed.
 Videos should be 1080p H.264 of a few seconds; `--long` is a folder with one file of minutes. Where `ffmpeg` is not
-installed, its rows are left out and a line states this.
+installed, its rows are left out and a line states this. `--side-by-side` runs a build with one worker and the limit in
+one process at once, and nothing else: on a machine with loud neighbours both have the same noise.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -40,6 +42,12 @@ MEMORY_SAMPLE_SECONDS = 1.0
 def main() -> None:
     arguments = _arguments()
     scratch = Path(tempfile.mkdtemp(prefix="bench-build-", dir=arguments.scratch))
+    if arguments.side_by_side:
+        for _ in range(arguments.rounds):
+            limit, ours = _side_by_side(arguments.videos, scratch / "cache")
+            print(f"limit {limit:.2f} s, build {ours:.2f} s: {limit / ours:.3f} of the limit", flush=True)
+        shutil.rmtree(scratch)
+        return
     num_frames = _build(arguments.videos, scratch / "count", ["--layout", "video"])[0]
     rows: dict[str, Callable[[], tuple[float, float]]] = {}
     if shutil.which("ffmpeg"):
@@ -93,6 +101,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--long", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scratch", type=Path)
+    parser.add_argument("--side-by-side", action="store_true")
     return parser.parse_args()
 
 
@@ -130,25 +139,56 @@ def _ffmpeg(videos: Path, output: Path, side_by_side: int) -> tuple[float, float
 
 def _bare(videos: Path) -> tuple[float, float]:
     """Decode, resize and encode every video in two processes."""
-    paths = [str(video.path) for video in discover_videos(videos)]
-    command = [sys.executable, "-m", "tests.campaigns.building.bare_worker"]
-    workers = [
-        subprocess.Popen(
-            [*command, *paths[part::2]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for part in range(2)
-    ]
-    for worker in workers:
-        assert worker.stdout is not None and worker.stdout.readline() == "ready\n"
+    workers = _ready_workers(videos, number=2)
     started = time.monotonic()
     for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write("\n")
-        worker.stdin.flush()
+        _begin(worker)
     for worker in workers:
         if worker.wait():
             raise SystemExit(f"{worker.args} ended with {worker.returncode}")
     return time.monotonic() - started, 0.0
+
+
+def _ready_workers(videos: Path, *, number: int) -> list[subprocess.Popen[str]]:
+    paths = [str(video.path) for video in discover_videos(videos)]
+    command = [sys.executable, "-m", "tests.campaigns.building.bare_worker"]
+    workers = [
+        subprocess.Popen(
+            [*command, *paths[part::number]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for part in range(number)
+    ]
+    for worker in workers:
+        assert worker.stdout is not None and worker.stdout.readline() == "ready\n"
+    return workers
+
+
+def _begin(worker: subprocess.Popen[str]) -> None:
+    assert worker.stdin is not None
+    worker.stdin.write("\n")
+    worker.stdin.flush()
+
+
+def _side_by_side(videos: Path, output: Path) -> tuple[float, float]:
+    """Seconds of the limit in one process and of a build with one worker, begun at once."""
+    shutil.rmtree(output, ignore_errors=True)
+    limit = _ready_workers(videos, number=1)[0]
+    program = Path(sys.executable).with_name("cache-build")
+    command = [str(program), "--videos", str(videos), "--out", str(output), "--workers", "1"]
+    seconds: dict[str, float] = {}
+    started = time.monotonic()
+    _begin(limit)
+    build = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running: dict[str, subprocess.Popen[Any]] = {"limit": limit, "build": build}
+    while running:
+        time.sleep(0.01)
+        for name, process in list(running.items()):
+            if process.poll() is not None:
+                seconds[name] = time.monotonic() - started
+                if process.returncode:
+                    raise SystemExit(f"{process.args} ended with {process.returncode}")
+                del running[name]
+    return seconds["limit"], seconds["build"]
 
 
 def _measure(commands: list[list[str]], *, side_by_side: int = 1) -> tuple[float, float]:
