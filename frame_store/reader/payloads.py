@@ -40,7 +40,7 @@ class LocalShards:
         self._verifies = verifies
         self._is_raw = is_raw
         self._num_unprobed = 0
-        """Requests of which no frame is looked for in the page cache. Two threads may count one for another."""
+        """Requests of which no frame is looked for in the page cache. Threads that count at once may pass 0."""
         self._maps: MappedShards | None = None
         if maps and len(self._files.shards) <= MAX_MAPPED_SHARDS:
             with suppress(OSError):  # too few addresses (ulimit -v): `pread` needs none
@@ -101,7 +101,7 @@ class LocalShards:
         new = np.delete(order, again) if again else order
         firsts = maps.addresses(ids, rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64))
         # A page of a map that is not in memory is read when it is touched, and the decoder waits for each in turn.
-        if self._num_unprobed:
+        if self._num_unprobed > 0:
             self._num_unprobed -= 1
         else:
             with suppress(OSError):  # no more files can be opened

@@ -328,6 +328,9 @@ def test_warm_frames_are_looked_for_now_and_then(stores, monkeypatch):
         read.append(store.read_frames([3]))
     first = 3 * payloads.READS_PER_WARM_PROBE
     assert looked[3:] == [first, first + 1, first + 2]
+    store._shards()._num_unprobed = -1  # two threads have counted the last one
+    read.append(store.read_frames([3]))
+    assert len(looked) == 7
 
 
 @pytest.mark.parametrize("name", [name for name in GOLDEN_ENCODINGS if name not in RAW])
