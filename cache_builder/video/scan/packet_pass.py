@@ -66,7 +66,7 @@ windows or code books across a keyframe, so their videos are decoded from the st
 
 _PROGRESSIVE: Final = (0, 1)  # AV_FIELD_UNKNOWN, AV_FIELD_PROGRESSIVE
 _BYTES_TO_CUT: Final = 1 << 13
-"""Smaller packets are checked as they are: to cut them takes as long."""
+"""Smaller packets are checked whole."""
 _HEADER_CHECKS: Final = {
     "h264": "h264_metadata",
     "hevc": "hevc_metadata",
@@ -108,7 +108,7 @@ def read_all_packets(
     stream: VideoStream,
     relative_path: str,
     *,
-    is_undecoded: bool = False,
+    is_undecoded: bool,
     limits: VideoLimits,
     log: DemuxerLog,
 ) -> PacketPass:
