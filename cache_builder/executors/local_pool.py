@@ -5,6 +5,7 @@ decides what to do about it.
 """
 
 import ctypes
+import gc
 import os
 import pickle
 import resource
@@ -18,7 +19,7 @@ from collections import deque
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, Generic
+from typing import Any, Final, Generic
 
 from cache_builder.errors import MachineError
 from cache_builder.executors.protocol import (
@@ -35,7 +36,16 @@ from cache_builder.executors.protocol import (
 )
 from frame_store.shared import descriptor_share
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG: Final = 1
+_WORKER: Final = f"""
+import gc, os
+gc.disable()
+from {__name__} import serve
+serve({{number}}, {{parent_pid}})
+os._exit(0)
+"""
+"""The garbage collector does not look at what is imported (`serve` enables it), and the process ends at once: a worker
+holds nothing that is still to be written, and to free all its objects would take a tenth of a second."""
 
 
 class WorkerPool(Executor[Job, Result]):
@@ -146,7 +156,7 @@ class _Worker(Generic[Job]):
         with workers_end:
             number = workers_end.fileno()
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", f"from {__name__} import serve; serve({number}, {os.getpid()})"],
+                [sys.executable, "-P", "-c", _WORKER.format(number=number, parent_pid=os.getpid())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[number],
                 process_group=0,  # so that Ctrl-C does not reach workers that do not ignore it yet
@@ -207,6 +217,8 @@ def serve(descriptor: int, parent_pid: int) -> None:
     connection: Connection = Connection(descriptor)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent has closed the connection
         connection.recv()
+        gc.freeze()
+        gc.enable()
         connection.send("ready")
         while True:
             request = connection.recv_bytes()

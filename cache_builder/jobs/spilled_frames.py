@@ -57,15 +57,18 @@ class _SpilledFiles:
     def __init__(self, folder: Path, unit_names: Sequence[str]) -> None:
         self._folder = folder
         self._unit_names = unit_names
-        self._open = lru_cache(maxsize=descriptor_share(at_most=MAX_OPEN_SPILLS))(OpenFile)
+        self._file_of = lru_cache(maxsize=descriptor_share(at_most=MAX_OPEN_SPILLS))(self._opened)
 
     def read(self, source: np.void) -> bytes:
-        name = self._unit_names[source["unit"]]
-        file = self._open(UnitSpill(self._folder, name).frames_path)
-        payload = os.pread(file.number, int(source["byte_length"]), int(source["byte_offset"]))
+        unit = int(source["unit"])
+        number = self._file_of(unit).number
+        payload = os.pread(number, int(source["byte_length"]), int(source["byte_offset"]))
         if crc32c(payload) != source["crc32c"]:
-            raise SpillDamagedError(name)
+            raise SpillDamagedError(self._unit_names[unit])
         return payload
+
+    def _opened(self, unit: int) -> OpenFile:
+        return OpenFile(UnitSpill(self._folder, self._unit_names[unit]).frames_path)
 
 
 @dataclass(slots=True)

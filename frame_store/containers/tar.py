@@ -30,6 +30,21 @@ from frame_store.shared import counted
 MAX_GAP_BYTES: Final = 1 << 20
 """Most bytes between two payloads: three headers, and a `.json` of a path and three numbers."""
 
+_AS_JSON: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _empty_header() -> bytes:
+    member = tarfile.TarInfo()
+    member.mode = 0o444
+    return member.tobuf(tarfile.USTAR_FORMAT)
+
+
+_EMPTY_HEADER: Final = _empty_header()
+_SUM_OF_EMPTY_HEADER: Final = (
+    sum(_EMPTY_HEADER[:124]) + sum(_EMPTY_HEADER[135:148]) + 8 * ord(" ") + sum(_EMPTY_HEADER[156:])
+)
+"""Without the digits of the size. The field of the checksum counts as spaces (POSIX.1-1988, pax "ustar")."""
+
 _U4: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
 
 
@@ -80,7 +95,7 @@ class FrameMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def encoded(self) -> bytes:
         """One JSON object in ASCII."""
-        return json.dumps(msgspec.to_builtins(self), separators=(",", ":")).encode()
+        return _AS_JSON(msgspec.to_builtins(self)).encode()
 
     def fill(self, row: np.void) -> None:
         """Write the metadata into the columns of a row of the index."""
@@ -108,16 +123,16 @@ class TarShardWriter:
 
     def append(self, record: FrameRecord, payload: bytes) -> int:
         """Write a frame's two members; returns the byte offset of the payload itself."""
+        image, metadata = image_member(record.frame_id, self._encoding), FrameMetadata.of(record).encoded()
         num_bytes = len(self._payload_header) + len(payload)
-        self._append_header(image_member(record.frame_id, self._encoding), num_bytes)
-        if self._payload_header:
-            self._file.append(self._payload_header)
+        self._file.append(member_header(image, num_bytes) + self._payload_header)
         byte_offset = self._file.append(payload)
-        self._pad()
-        metadata = FrameMetadata.of(record).encoded()
-        self._append_header(json_member(record.frame_id), len(metadata))
-        self._file.append(metadata)
-        self._pad()
+        self._file.append(
+            _padding(num_bytes)
+            + member_header(json_member(record.frame_id), len(metadata))
+            + metadata
+            + _padding(len(metadata))
+        )
         self._num_frames += 1
         return byte_offset
 
@@ -127,14 +142,28 @@ class TarShardWriter:
         self._file.append(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
         return self._file.seal(num_frames=self._num_frames)
 
-    def _append_header(self, name: str, num_bytes: int) -> None:
-        member = tarfile.TarInfo(name)
-        member.size = num_bytes
-        member.mode = 0o444
-        self._file.append(member.tobuf(tarfile.USTAR_FORMAT))
 
-    def _pad(self) -> None:
-        self._file.append(bytes(-self._file.num_bytes % tarfile.BLOCKSIZE))
+def member_header(name: str, num_bytes: int) -> bytes:
+    """The USTAR header of a regular file of mode 0444, as `tarfile` makes it for a `TarInfo` with a time of 0.
+
+    It is that of a file without name and bytes, with three fields filled in: `tarfile` itself takes 55 us for each.
+
+    Args:
+        name: At most 100 ASCII characters.
+        num_bytes: Fewer than 2^33.
+    """
+    size = b"%011o" % num_bytes
+    checksum = _SUM_OF_EMPTY_HEADER + sum(name.encode()) + sum(size)
+    header = bytearray(_EMPTY_HEADER)
+    header[: len(name)] = name.encode()
+    header[124:135] = size
+    header[148:155] = b"%06o\0" % checksum
+    return bytes(header)
+
+
+def _padding(num_bytes: int) -> bytes:
+    """What fills the last block of a member of a size."""
+    return bytes(-num_bytes % tarfile.BLOCKSIZE)
 
 
 def check_tar_shard(
