@@ -46,6 +46,7 @@ LEFT_OUT = frozenset(
             "torchvision",
             "matplotlib",
             "mypy",
+            "numba",
             "pandas",
             "polars",
             "ruff",

@@ -1,6 +1,5 @@
 """Applies drawn parameters to frames: image by image on the CPU, whose caches are small, all at once on a device."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -20,6 +19,7 @@ from loader.augment.colour_jitter import (
     gray_mean_of,
     turn_hue,
 )
+from loader.augment.crop import resized_part
 from loader.augment.draw import AugmentParameters
 from loader.augment.values import IDENTITY_FACTORS, OPERATIONS, Normalize
 
@@ -37,7 +37,7 @@ Step: TypeAlias = tuple[int, float]
 def augment_images(
     frames: torch.Tensor, parameters: AugmentParameters, *, normalize: Normalize | None, out: torch.Tensor
 ) -> None:
-    """Augment one image after another, in blocks of rows. Buffers are made once a call.
+    """Augment one image after another with torch, in blocks of rows. Buffers are made once a call.
 
     `frames` are uint8 (B, 3, H, W), `out` is float32, float16 or bfloat16 (B, 3, h, w).
     """
@@ -76,18 +76,6 @@ def augment_batch(
             if len(rows):
                 _adjust_some(pixels, operation, rows=rows, factors=parameters.jitter_factors[rows, operation])
     _finish(pixels, normalize, out=out)
-
-
-def resized_part(frame: torch.Tensor, box: Sequence[int], *, size: tuple[int, int]) -> torch.Tensor:
-    """The part `box` (top, left, height, width) of uint8 (3, H, W), resized: float32 (3, *size) in [0, 255]."""
-    top, left, height, width = box
-    part = frame[:, top : top + height, left : left + width]
-    part = part.to(torch.float32, memory_format=torch.contiguous_format)
-    if (height, width) == size:
-        return part
-    return torch.nn.functional.interpolate(
-        part[None], size=size, mode="bilinear", align_corners=False, antialias=True
-    )[0]
 
 
 def _source(

@@ -1,6 +1,8 @@
 """Random crops, flips and colours, drawn for each image as a pure function of (seed, epoch, frame id)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from numbers import Real
 from typing import Final, Literal
 
@@ -180,7 +182,10 @@ class Augmentation:
         if flat.numel() and frames.dtype == torch.uint16:
             augment_levels(flat, parameters, out=out.flatten(0, -4))
         elif flat.numel():
-            augment = augment_images if frames.device.type == "cpu" else augment_batch
+            augment = augment_batch
+            if frames.device.type == "cpu":
+                compiled = compiled_augment() if parameters.has_jitter else None
+                augment = compiled or augment_images
             augment(flat, parameters, normalize=self.normalize, out=out.flatten(0, -4))
         return out
 
@@ -220,6 +225,16 @@ class Augmentation:
             )
         if boxes is not None and (boxes[:, :2] + boxes[:, 2:] > (height, width)).any():
             raise AugmentationError(f"crop_boxes must lie inside the frames of {height}x{width} pixels")
+
+
+@cache
+def compiled_augment() -> Callable[..., None] | None:
+    """`augment_images_compiled`; None where numba is not installed, or is not for this version of numpy."""
+    try:
+        from loader.augment.apply_compiled import augment_images_compiled
+    except ImportError:
+        return None
+    return augment_images_compiled
 
 
 def exercise_augmentation(*, cached: bool, seed: int = 0) -> Augmentation:

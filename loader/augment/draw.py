@@ -76,6 +76,11 @@ class AugmentParameters:
     def __len__(self) -> int:
         return len(self.flips)
 
+    @property
+    def has_jitter(self) -> bool:
+        """Whether an operation changes a colour of a frame."""
+        return bool((self.jitter_factors != IDENTITY_FACTORS).any())
+
     def repeated(self, times: int) -> "AugmentParameters":
         """Each row `times` times in a row, because the frames of a window share it."""
         return AugmentParameters(

@@ -3,8 +3,9 @@
     python -m tests.campaigns.bench_augment [--images 64] [--rounds 7] [--workers 2] [--blocks] [--whole]
 
 torchvision runs in worker processes, as in a DataLoader, on prepared float images. Ours runs in the same number of
-threads, starts from uint8 and writes into reused buffers. Each uses one torch thread. `--blocks` also measures ours
-for several `PIXELS_PER_BLOCK`, `--whole` also the chain of whole 1080p frames (crop and jitter, both from uint8).
+threads, starts from uint8 and writes into reused buffers, once as numba compiles it and once by torch alone. Each uses
+one torch thread. `--blocks` also measures ours by torch for several `PIXELS_PER_BLOCK`, `--whole` also the chain of
+whole 1080p frames (crop and jitter, both from uint8).
 Ratios compare neighbours in time; the deviation is from torchvision with the same parameters.
 """
 
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -54,20 +56,23 @@ def compare(name: str, frames: torch.Tensor, arguments: argparse.Namespace, *, c
             "torchvision": theirs.run,
             "ours": ours,
             "ours, 1 thread": alone,
+            "torch": _by_torch(ours),
+            "torch, 1 thread": _by_torch(alone),
         }
         times = _interleaved(
             variants, rounds=arguments.rounds, per_worker=len(frames), num_workers=arguments.workers
         )
-    ratios = [their / our for their, our in zip(times["torchvision"], times["ours"], strict=True)]
     print(f"\n{name}: ms an image, median (least to most) of rounds")
     for variant, values in times.items():
         print(f"  {variant:16} {_spread([value * 1e3 for value in values])}")
-    print(f"  torchvision / ours: {_spread(ratios)}")
+    for variant in ("ours", "torch"):
+        ratios = [their / our for their, our in zip(times["torchvision"], times[variant], strict=True)]
+        print(f"  torchvision / {variant}: {_spread(ratios)}")
 
 
 def compare_blocks(frames: torch.Tensor, arguments: argparse.Namespace) -> None:
     def with_blocks(pixels: int) -> Callable[[int], None]:
-        run = _threads(frames, arguments.workers, exercise_augmentation(cached=True))
+        run = _by_torch(_threads(frames, arguments.workers, exercise_augmentation(cached=True)))
 
         def timed(epoch: int) -> None:
             augment_chain.PIXELS_PER_BLOCK = pixels  # type: ignore[misc]
@@ -82,7 +87,7 @@ def compare_blocks(frames: torch.Tensor, arguments: argparse.Namespace) -> None:
         per_worker=len(frames),
         num_workers=arguments.workers,
     )
-    print("\nours by block: ms an image")
+    print("\ntorch by block: ms an image")
     for variant, values in times.items():
         print(f"  {variant:16} {_spread([value * 1e3 for value in values])}")
 
@@ -100,7 +105,7 @@ def largest_deviation() -> float:
 def _interleaved(
     variants: dict[str, Callable[[int], None]], *, rounds: int, per_worker: int, num_workers: int
 ) -> dict[str, list[float]]:
-    """Seconds per image of each round; `ours, 1 thread` does the work of one worker."""
+    """Seconds per image of each round; the variants with "1 thread" do the work of one worker."""
     times: dict[str, list[float]] = {name: [] for name in variants}
     for run in variants.values():
         run(0)
@@ -129,6 +134,16 @@ def _threads(frames: torch.Tensor, num_workers: int, augmentation: Augmentation)
             job.result()
 
     return run
+
+
+def _by_torch(run: Callable[[int], None]) -> Callable[[int], None]:
+    """The same without numba."""
+
+    def run_by_torch(epoch: int) -> None:
+        with patch("loader.augment.augmentation.compiled_augment", return_value=None):
+            run(epoch)
+
+    return run_by_torch
 
 
 class _Processes:

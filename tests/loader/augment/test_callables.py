@@ -132,7 +132,7 @@ def test_it_runs_in_the_threads_that_read():
             both.wait(60)  # neither goes on without the other: two are in it at once
         return frames
 
-    list(FrameLoader(ArrayStore([32]), batch_size=8, num_threads=2, augment=augment))
+    list(FrameLoader(ArrayStore([32]), batch_size=8, num_threads=2, augment=augment, next_epoch=False))
     assert len(threads) == 2 and threading.main_thread() not in threads
 
 

@@ -12,7 +12,7 @@ from torchvision import transforms
 
 from cache_builder.video.picture.geometry import FrameGeometry, Presentation, parse_aspect, place_frame
 from loader import exercise_augmentation
-from loader.augment.apply import resized_part
+from loader.augment.crop import resized_part
 from loader.augment.draw import fallback_box
 from tests.support.augmentation import hard_frames
 

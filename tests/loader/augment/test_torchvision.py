@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from loader import Augmentation, AugmentParameters, Normalize, RandomResizedCrop
 from loader.augment import apply as augment_chain
+from loader.augment.apply_compiled import augment_images_compiled
 from loader.augment.colour_jitter import WHITE, PixelBlock, adjust_hue
 from loader.augment.values import IDENTITY_FACTORS
 from tests.support.augmentation import ORDERS, hard_frames, random_parameters, torchvision_chain
@@ -18,12 +19,18 @@ from tests.support.augmentation import ORDERS, hard_frames, random_parameters, t
 CLOSE = 5e-6
 """On a scale of 0 to 1; the requirement is 2/255."""
 
-PATHS = {"images": augment_chain.augment_images, "batch": augment_chain.augment_batch}
+PATHS = {
+    "compiled": augment_images_compiled,
+    "images": augment_chain.augment_images,
+    "batch": augment_chain.augment_batch,
+}
 
 
-@pytest.fixture(params=["images", "blocks", "batch"])
+@pytest.fixture(params=["compiled", "images", "blocks", "batch"])
 def path(request, monkeypatch):
-    """The path of the CPU in one block and in several, and the path of a device, run on the CPU."""
+    """The paths of the CPU, by numba and by torch in one block and in several, and the path of a device, on the CPU."""
+    if request.param != "compiled":
+        monkeypatch.setattr("loader.augment.augmentation.compiled_augment", lambda: None)
     if request.param == "batch":
         monkeypatch.setattr("loader.augment.augmentation.augment_images", augment_chain.augment_batch)
     if request.param == "blocks":
@@ -108,7 +115,8 @@ def test_a_batch_at_once_is_what_image_by_image_gives():
     results = [torch.empty(72, 3, 24, 20) for _ in PATHS]
     for result, augment in zip(results, PATHS.values(), strict=True):
         augment(frames, parameters, normalize=None, out=result)
-    assert torch.allclose(*results, rtol=0, atol=2e-6)
+    for result in results[1:]:
+        assert torch.allclose(result, results[0], rtol=0, atol=2e-6)
 
 
 channels = st.integers(0, 255)

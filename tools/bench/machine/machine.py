@@ -18,6 +18,7 @@ _PACKAGES = (
     "torchvision",
     "torchcodec",
     "numpy",
+    "numba",
     "av",
     "simplejpeg",
     "pillow",
