@@ -14,12 +14,13 @@ signal.raise_signal(signal.SIGINT)
 time.sleep(60)
 """
 HELP = """
-import contextlib, importlib, signal, sys
+import contextlib, gc, importlib, signal, sys
 
 command = getattr(importlib.import_module(sys.argv.pop(1)), sys.argv.pop(1))
 with contextlib.suppress(SystemExit):
     command()
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+assert gc.isenabled()
 """
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from cache_builder.executors import JobDied, JobDone, JobLimits, JobRaised, WorkerPool
 from tests.support.executors.pool_jobs import (
+    Collector,
     Hang,
     KillItself,
     KillItselfOnce,
@@ -51,6 +52,20 @@ def test_memory_beyond_the_limit_is_refused_and_the_process_goes_on():
     assert enough.result == 2**20
     assert limit.result == 2**30
     assert unlimited.result == resource.getrlimit(resource.RLIMIT_DATA)[0]
+
+
+def test_the_garbage_collector_looks_at_what_jobs_make_and_not_at_modules():
+    (done,) = outcomes(Collector())
+    is_enabled, num_frozen = done.result
+    assert is_enabled and num_frozen > 10_000
+
+
+def test_a_worker_ends_with_its_pool_and_without_an_error():
+    with WorkerPool(num_workers=1) as pool:
+        pool.submit(Number(value=1))
+        pool.next_outcome()
+        (worker,) = pool._workers
+    assert worker.process.returncode == 0
 
 
 def test_a_death_and_a_job_that_cannot_be_read_cost_themselves_alone():

@@ -1,11 +1,16 @@
 """Tar shards of unknown origin: every byte between payloads is checked before a reader of tar files sees it."""
 
 import shutil
+import string
+import tarfile
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import frame_store
+from frame_store.containers.tar import member_header
 from frame_store.errors import StoreDamagedError
 from tests.support.caches.cache_edits import replace_bytes
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS
@@ -15,6 +20,16 @@ from tests.support.mutations.of_caches import (
 )
 
 TAR = [name for name, (container, _) in GOLDEN_ENCODINGS.items() if container == "wds"]
+
+
+@given(
+    name=st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=100),
+    num_bytes=st.integers(0, 8**11 - 1),
+)
+def test_a_header_is_that_of_tarfile(name, num_bytes):
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = num_bytes, 0o444
+    assert member_header(name, num_bytes) == member.tobuf(tarfile.USTAR_FORMAT)
 
 
 class TestTar:

@@ -1,5 +1,6 @@
 """Jobs for a worker pool that do one thing each, and what real ones are guarded against."""
 
+import gc
 import os
 import resource
 import signal
@@ -52,6 +53,15 @@ class MemoryLimit(msgspec.Struct, frozen=True, kw_only=True):
 
     def run(self):
         return resource.getrlimit(resource.RLIMIT_DATA)[0]
+
+
+class Collector(msgspec.Struct, frozen=True, kw_only=True):
+    """Returns whether the garbage collector works, and how many objects it leaves alone."""
+
+    limits: JobLimits = JobLimits()
+
+    def run(self):
+        return gc.isenabled(), gc.get_freeze_count()
 
 
 class KillItself(msgspec.Struct, frozen=True, kw_only=True):
