@@ -1,10 +1,12 @@
 """Files of a store: opened without following links, published by a rename, fetched ahead of time."""
 
+from frame_store.files.mapped_range import MappedRange
 from frame_store.files.opening import OpenFile, open_inside, read_inside, require_plain_file
 from frame_store.files.page_cache import is_cached, will_need
 from frame_store.files.publishing import create_file, publish_folder, sync_path, sync_tree, write_file
 
 __all__ = [
+    "MappedRange",
     "OpenFile",
     "create_file",
     "is_cached",

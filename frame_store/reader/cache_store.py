@@ -61,7 +61,7 @@ class CacheStore(FrameSequence):
         Args:
             path: the folder with `manifest-0000.json`, where a leading `~` is the user's home; or its URL, such as
                 `s3://bucket/folder`, of s3, gs, az, http or https.
-            reads: see `Reads`. Of a URL nothing is mapped.
+            reads: see `Reads`. Of a URL they are about the shards in the folder.
             verify_reads: compare each payload with its CRC-32C in the index, so that a flipped bit is an error and not
                 a wrong picture. It costs almost nothing for JPEG; raw frames come 0.7 times as fast. None means True
                 for a URL, where a wrong payload is asked for again first, and False for a path.
@@ -371,9 +371,9 @@ class CacheStore(FrameSequence):
         return out, rows
 
     def _open_shards(self) -> LocalShards | RemoteShards:
-        if self.tree.remote is not None:
-            return RemoteShards(self.tree, self.tree.remote, verifies=self.verify_reads)
         maps = self.reads == "map"
+        if self.tree.remote is not None:
+            return RemoteShards(self.tree, self.tree.remote, maps=maps, verifies=self.verify_reads)
         return LocalShards(self.tree, is_raw=self._is_raw, maps=maps, verifies=self.verify_reads)
 
     def _shards(self) -> LocalShards | RemoteShards:

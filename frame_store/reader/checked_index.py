@@ -7,11 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.errors import StoreDamagedError
-from frame_store.files import open_inside
+from frame_store.files import MappedRange, open_inside
 from frame_store.index import FrameIndex, find_row_problem, max_payload_bytes, open_index
 from frame_store.manifest import CacheTree, Generation, GenerationTree
 from frame_store.names import INDEX_DTYPE, INDEX_NAME
-from frame_store.reader.mapped_range import MappedRange
 from frame_store.reader.store_index import StoredRows
 from frame_store.shared import counted
 from frame_store.source_order import rows_of_key, starts_of

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.files import MappedRange
 from frame_store.protocol import Frames
-from frame_store.reader.mapped_range import MappedRange
 from frame_store.reader.open_shards import ShardFiles
 
 MAX_MAPPED_SHARDS: Final = 32_768

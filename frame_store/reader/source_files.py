@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.errors import StoreDamagedError
-from frame_store.files import open_inside
+from frame_store.files import MappedRange, open_inside
 from frame_store.manifest import MANY_GENERATIONS, CacheTree, GenerationTree
-from frame_store.reader.mapped_range import MappedRange
 from frame_store.shared import counted
 from frame_store.source_files import (
     DTYPE_OF_FILE,

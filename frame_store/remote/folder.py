@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, Self
 
 from frame_store.errors import StoreError
+from frame_store.files import MappedRange
 from frame_store.remote.room import PART_ENDING, PASSES, Room, is_file_at, part_path
 from frame_store.shared import counted
 
@@ -23,14 +24,24 @@ _LONGEST_POLL_SECONDS: Final = 0.05
 class HeldFile:
     """A complete file that stays where it is until it is closed. A context manager; close it once."""
 
-    __slots__ = ("_close", "num_bytes", "number", "path")
+    __slots__ = ("_close", "_opened", "num_bytes", "number", "path")
 
-    def __init__(self, path: Path, *, number: int, num_bytes: int, close: Callable[[], None]) -> None:
+    def __init__(self, path: Path, *, opened: "_OpenFile", close: Callable[[], None]) -> None:
         self.path = path
-        self.number = number
+        self.number = opened.number
         """The descriptor, for `os.pread`. Nobody else closes it meanwhile."""
-        self.num_bytes = num_bytes
+        self.num_bytes = opened.num_bytes
+        self._opened = opened
         self._close: Callable[[], None] | None = close
+
+    @property
+    def memory(self) -> memoryview:
+        """The content, mapped. It may be read until the file is closed.
+
+        Raises:
+            OSError: the process may not use so many addresses.
+        """
+        return self._opened.memory
 
     def close(self) -> None:
         """Let the file be removed, where nobody else holds it. A second call does nothing."""
@@ -243,8 +254,7 @@ class BoundedFolder:
     def _handle(self, name: str, opened: "_OpenFile") -> HeldFile:
         return HeldFile(
             self.path / name,
-            number=opened.number,
-            num_bytes=opened.num_bytes,
+            opened=opened,
             close=lambda: self._close(name, opened),
         )
 
@@ -357,13 +367,26 @@ _WAITS_FOR: Final = {
 class _OpenFile:
     """A file that this process holds, with one descriptor for all who use it."""
 
-    __slots__ = ("is_condemned", "num_bytes", "num_uses", "number")
+    __slots__ = ("_lock", "_range", "is_condemned", "num_bytes", "num_uses", "number")
 
     def __init__(self, number: int, num_bytes: int) -> None:
         self.number = number
         self.num_bytes = num_bytes
         self.num_uses = 0
         self.is_condemned = False
+        self._range: MappedRange | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def memory(self) -> memoryview:
+        """The file, mapped at the first use."""
+        with self._lock:
+            if self._range is None:
+                # `mmap.mmap` would keep a descriptor of its own, and so the lock on the file.
+                mapped = MappedRange([self.num_bytes])
+                mapped.map_file(0, self.number)
+                self._range = mapped
+            return memoryview(self._range.memory)[: self.num_bytes]  # type: ignore[arg-type]
 
 
 class _Waiting:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.codec import PixelCodec, crc32c
+from frame_store.codec import Payload, PixelCodec, crc32c
 from frame_store.errors import ObjectMissingError, StoreDamagedError
 from frame_store.index import FrameIndex
 from frame_store.manifest import CacheTree
@@ -30,9 +30,10 @@ MAX_ANNOUNCED_BYTES: Final = 256 << 20
 class RemoteShards:
     """The shards of a tree whose cache lies in an object store. Threads may share it; each process makes its own."""
 
-    def __init__(self, tree: CacheTree, remote: RemoteCache, *, verifies: bool) -> None:
-        """Of all generations of a tree. Asks for nothing."""
+    def __init__(self, tree: CacheTree, remote: RemoteCache, *, maps: bool, verifies: bool) -> None:
+        """Of all generations of a tree. Asks for nothing. `maps` asks for maps of the shards in the folder."""
         self.pid = os.getpid()
+        self._maps = maps
         self._remote = remote
         self.verifies = verifies
         camera = tree.camera
@@ -60,24 +61,41 @@ class RemoteShards:
         """Read frames into `out`, in request order. Raises what a store's `read_frames` raises."""
         order = np.argsort(ids, kind="stable")
         places = places_of(ids[order], rows[order])
-        read_id, frame = -1, out
-        verifies, pread, decode_into = self.verifies, os.pread, codec.decode_into
+        read_id, read_position = -1, -1
+        again: list[tuple[int, int]] = []
+        at_hand: list[
+            tuple[Place, Payload, Frames]
+        ] = []  # decoded together, with few steps between two frames
         with self._held_shards(places) as held, self._asked(places, held) as asked:
+            mapped = {shard_id: self._mapped(file) for shard_id, file in held.items()}
             for place, position in zip(places, order.tolist(), strict=True):
-                frame_id, shard_id, byte_offset, byte_length, crc = place
+                frame_id, shard_id, first, byte_length, crc = place
                 if frame_id == read_id:
-                    out[position] = frame
+                    again.append((position, read_position))
                     continue
-                file = held.get(shard_id)
-                if file is None:
-                    payload: bytes | memoryview = asked.payload(place)
-                else:  # `_of_held`, without a call for each frame
-                    payload = pread(file.number, byte_length, byte_offset)
-                    if len(payload) != byte_length or (verifies and crc32c(payload) != crc):
-                        payload = self._instead_of_held(place, asked)
-                read_id, frame = frame_id, out[position]
+                read_id, read_position = frame_id, position
+                if shard_id not in held:
+                    self._decode([(place, asked.payload(place), out[position])], codec)
+                    continue
+                memory = mapped[shard_id]
+                if memory is None:
+                    payload: Payload = os.pread(held[shard_id].number, byte_length, first)
+                else:
+                    payload = memory[first : first + byte_length]
+                if len(payload) != byte_length or (self.verifies and crc32c(payload) != crc):
+                    payload = self._instead_of_held(place, asked)
+                at_hand.append((place, payload, out[position]))
+            self._decode(at_hand, codec)
+        for position, read_position in again:
+            out[position] = out[read_position]
+
+    def _decode(self, some: list[tuple[Place, Payload, Frames]], codec: PixelCodec) -> None:
+        try:
+            codec.decode_all([payload for _, payload, _ in some], [frame for _, _, frame in some])
+        except ValueError:
+            for place, payload, frame in some:
                 try:
-                    decode_into(payload, frame)
+                    codec.decode_into(payload, frame)
                 except ValueError as error:
                     raise self.damaged(place, str(error)) from error
 
@@ -124,6 +142,13 @@ class RemoteShards:
             f"{url.object_text(self._keys[place.shard_id])}: frame {place.frame_id}{self._of_camera}: {reason}"
             f"{at_byte(place)}; run cache-verify on {url.text}"
         )
+
+    def _mapped(self, held: HeldFile) -> memoryview | None:
+        """The content of a shard in the folder; None where it is to be read with `pread`."""
+        if self._maps:
+            with suppress(OSError):  # too few addresses (ulimit -v), or the file is empty
+                return held.memory
+        return None
 
     def _of_held(self, held: HeldFile, place: Place, asked: AskedRanges) -> bytes | memoryview:
         """The payload out of a shard in the folder."""

@@ -11,7 +11,8 @@ nothing, and the CRC of each payload is compared: `block` of 4 shards out of a f
 `permutation` by ranges, without a folder. The others give lengths of byte strings, and keep all they download.
 fetch-bare is obstore alone, which downloads the shards, see `bare_fetch`.
 train-*: the same with JPEGs decoded by simplejpeg. train-local is the cache on the local disk, while another process
-takes as many bytes a second from the server as train-block does.
+takes as many bytes a second from the server as train-block does. train-limit is the same, but that process writes the
+bytes into files: what any download costs on these cores, whoever makes it.
 
 "then" is the rate behind the first batch. "CPU us" is of our process, or of theirs with its workers, for a frame.
 
@@ -26,6 +27,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,7 @@ CASES = (
     "fetch-litdata",
     "train-block",
     "train-local",
+    "train-limit",
     "train-mds",
     "train-litdata",
 )
@@ -88,7 +91,7 @@ class Bench:
                 "--frames",
                 str(self.num_frames),
             ]
-        elif what == "local":
+        elif what in ("local", "limit"):
             command = [*OURS, str(self.cache), *decode]
         else:
             command = [*OURS, f"s3://{BUCKET}/{CACHE}", *decode]
@@ -106,7 +109,13 @@ class Bench:
                 folder = self.options.work / "folder"
                 shutil.rmtree(folder, ignore_errors=True)
                 command += ["--folder", str(folder), "--folder-bytes", str(self.folder_bytes)]
-        found = self._beside_null_client(command) if what == "local" else self.measured(command)
+        if what == "local":
+            found = self._beside_null_client(command)
+        elif what == "limit":
+            with tempfile.TemporaryDirectory(dir=self.options.work) as sink:
+                found = self._beside_null_client(command, sink=sink)
+        else:
+            found = self.measured(command)
         if found.get("failed") and what in PEER_SETTINGS:  # MosaicML fails now and then
             self.found.setdefault(case, []).append(found)
             found = self.measured(command)
@@ -115,7 +124,7 @@ class Bench:
     def _frames(self, number: int) -> list[str]:
         return ["--frames", str(number)] if number < self.num_frames else []
 
-    def _beside_null_client(self, command: list[str]) -> dict[str, float]:
+    def _beside_null_client(self, command: list[str], *, sink: str | None = None) -> dict[str, float]:
         taken_by_ours = [each["received"] / each["seconds"] for each in self.found["train-block"]]
         bytes_per_second = statistics.median(taken_by_ours)
         shard = next(self.cache.glob("gen-*/shards/*.tar")).relative_to(self.store.folder)
@@ -123,6 +132,7 @@ class Bench:
             [
                 *[sys.executable, "-m", "tests.campaigns.remote.null_client"],
                 *[str(self.store.port), str(shard), str(bytes_per_second)],
+                *([] if sink is None else [sink]),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -167,11 +177,10 @@ class Bench:
     def rate(self, case: str) -> float:
         return statistics.median(self.rates(case))
 
-    def rate_behind_first(self, case: str) -> float:
-        """Median of the frames a second that followed the first batch."""
+    def rates_behind_first(self, case: str) -> list[float]:
+        """The frames a second that followed the first batch."""
         whole = [each for each in self.found[case] if not each.get("failed")]
-        rates = [each["frames"] / max(each["seconds"] - each["first"], 1e-9) for each in whole]
-        return statistics.median(rates) if rates else 0.0
+        return [each["frames"] / max(each["seconds"] - each["first"], 1e-9) for each in whole] or [0.0]
 
     def table(self, latency: float, connection_rate: float) -> None:
         print(
@@ -195,7 +204,7 @@ class Bench:
             failed = len(found) - len([each for each in found if not each.get("failed")])
             print(
                 f"{case:18} {self.rate(case):9,.0f} {min(rates):8,.0f} {max(rates):8,.0f} {median('first'):10.2f} s "
-                f"{self.rate_behind_first(case):9,.0f} "
+                f"{statistics.median(self.rates_behind_first(case)):9,.0f} "
                 f"{median('cpu') / frames * 1e6:7.0f} {max(each.get('folder', 0) for each in found) / 1e6:10.1f}"
                 + (f"   {failed} of {len(found)} failed" if failed else "")
             )
@@ -208,9 +217,14 @@ class Bench:
             if case in self.found:
                 lines.append(_verdict(f"{case} frames/s", self.rate(case), limit))
         if {"train-block", "train-local"} <= self.found.keys():
-            pairs = zip(self.rates("train-block"), self.rates("train-local"), strict=True)
-            ratio = statistics.median(ours / local for ours, local in pairs)
-            lines.append(_verdict("train-block over train-local", ratio, LIMIT_OF_LOCAL))
+            for what, rates in (("", self.rates), (" behind the first batch", self.rates_behind_first)):
+                pairs = zip(rates("train-block"), rates("train-local"), strict=True)
+                ratio = statistics.median(ours / local for ours, local in pairs)
+                lines.append(_verdict(f"train-block over train-local{what}", ratio, LIMIT_OF_LOCAL))
+            if "train-limit" in self.found:
+                pairs = zip(self.rates("train-block"), self.rates("train-limit"), strict=True)
+                ratio = statistics.median(ours / limit for ours, limit in pairs)
+                lines.append(f"train-block over train-limit: {ratio:.3f}")
             beside = [each for each in self.found["train-local"] if "server" in each]
             taken = statistics.median(each["server"] / each["asked"] for each in beside)
             lines.append(f"the null client took {taken:.3f} of the bytes a second that train-block took")

@@ -74,7 +74,12 @@ def run(options: argparse.Namespace) -> dict[str, float]:
     if options.sampling == "block":
         loading["shards_per_block"] = options.shards_per_block
     loader = FrameLoader(
-        store, batch_size=BATCH_SIZE, sampling=options.sampling, seed=options.seed, **loading
+        store,
+        batch_size=BATCH_SIZE,
+        sampling=options.sampling,
+        seed=options.seed,
+        next_epoch=False,  # one epoch is measured
+        **loading,
     )
     largest, ended = [0], threading.Event()
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import frame_store
 from frame_store.errors import FrameIdError, StoreDamagedError
-from frame_store.files import OpenFile, is_cached, will_need
+from frame_store.files import OpenFile, is_cached, mapped_range, will_need
 from frame_store.protocol import PrefetchingStore
-from frame_store.reader import mapped_range, mapped_shards, payloads
+from frame_store.reader import mapped_shards, payloads
 from frame_store.reader import open_shards as shard_files
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 from tests.support.caches.tree import generation_folder
