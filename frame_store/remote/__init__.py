@@ -2,7 +2,8 @@
 
 from frame_store.remote.cache import RemoteCache, default_folder
 from frame_store.remote.download import Downloaded, WantedObject, download_objects
-from frame_store.remote.folder import BoundedFolder, HeldFile
+from frame_store.remote.folder import BoundedFolder
+from frame_store.remote.held_file import HeldFile
 from frame_store.remote.mirror import Mirror, MirroredFile
 from frame_store.remote.request_threads import RequestThreads
 from frame_store.remote.requests import (

@@ -9,51 +9,16 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from frame_store.errors import StoreError
-from frame_store.files import MappedRange
+from frame_store.remote.held_file import HeldFile, OpenedFile
 from frame_store.remote.room import PART_ENDING, PASSES, Room, is_file_at, part_path
 from frame_store.shared import counted
 
 DEFAULT_WAIT_SECONDS: Final = 4 * 3600.0
 _FIRST_POLL_SECONDS: Final = 0.002
 _LONGEST_POLL_SECONDS: Final = 0.05
-
-
-class HeldFile:
-    """A complete file that stays where it is until it is closed. A context manager; close it once."""
-
-    __slots__ = ("_close", "_opened", "num_bytes", "number", "path")
-
-    def __init__(self, path: Path, *, opened: "_OpenFile", close: Callable[[], None]) -> None:
-        self.path = path
-        self.number = opened.number
-        """The descriptor, for `os.pread`. Nobody else closes it meanwhile."""
-        self.num_bytes = opened.num_bytes
-        self._opened = opened
-        self._close: Callable[[], None] | None = close
-
-    @property
-    def memory(self) -> memoryview:
-        """The content, mapped. It may be read until the file is closed.
-
-        Raises:
-            OSError: the process may not use so many addresses.
-        """
-        return self._opened.memory
-
-    def close(self) -> None:
-        """Let the file be removed, where nobody else holds it. A second call does nothing."""
-        close, self._close = self._close, None
-        if close is not None:
-            close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class BoundedFolder:
@@ -82,7 +47,7 @@ class BoundedFolder:
         self.path, self.max_bytes = Path(path).absolute(), max_bytes
         self._room = Room(self.path, max_bytes=max_bytes)
         self._lock = threading.Lock()
-        self._open: dict[str, _OpenFile] = {}
+        self._open: dict[str, OpenedFile] = {}
         self._pid = os.getpid()
         with self._room.locked():
             self._room.fit()
@@ -245,20 +210,20 @@ class BoundedFolder:
         with self._lock:
             opened = self._open.get(name)
             if opened is None:
-                opened = self._open[name] = _OpenFile(number, os.fstat(number).st_size)
+                opened = self._open[name] = OpenedFile(number, os.fstat(number).st_size)
             else:  # another thread was first
                 os.close(number)
             opened.num_uses += 1
             return self._handle(name, opened)
 
-    def _handle(self, name: str, opened: "_OpenFile") -> HeldFile:
+    def _handle(self, name: str, opened: OpenedFile) -> HeldFile:
         return HeldFile(
             self.path / name,
             opened=opened,
             close=lambda: self._close(name, opened),
         )
 
-    def _close(self, name: str, opened: "_OpenFile") -> None:
+    def _close(self, name: str, opened: OpenedFile) -> None:
         with self._lock:
             opened.num_uses -= 1
             if opened.num_uses:
@@ -362,31 +327,6 @@ _WAITS_FOR: Final = {
     "under way": "another process or thread has been downloading it",
     "no room": "all files of the folder are in use; give it a larger bound, or use fewer processes",
 }
-
-
-class _OpenFile:
-    """A file that this process holds, with one descriptor for all who use it."""
-
-    __slots__ = ("_lock", "_range", "is_condemned", "num_bytes", "num_uses", "number")
-
-    def __init__(self, number: int, num_bytes: int) -> None:
-        self.number = number
-        self.num_bytes = num_bytes
-        self.num_uses = 0
-        self.is_condemned = False
-        self._range: MappedRange | None = None
-        self._lock = threading.Lock()
-
-    @property
-    def memory(self) -> memoryview:
-        """The file, mapped at the first use."""
-        with self._lock:
-            if self._range is None:
-                # `mmap.mmap` would keep a descriptor of its own, and so the lock on the file.
-                mapped = MappedRange([self.num_bytes])
-                mapped.map_file(0, self.number)
-                self._range = mapped
-            return memoryview(self._range.memory)[: self.num_bytes]  # type: ignore[arg-type]
 
 
 class _Waiting:

@@ -12,7 +12,8 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.remote.folder import BoundedFolder, HeldFile
+from frame_store.remote.folder import BoundedFolder
+from frame_store.remote.held_file import HeldFile
 from frame_store.remote.shards.plan import Choice, ShardPlan
 from frame_store.shared import descriptor_share
 

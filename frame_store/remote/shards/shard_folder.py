@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.remote.folder import BoundedFolder, HeldFile
+from frame_store.remote.folder import BoundedFolder
+from frame_store.remote.held_file import HeldFile
 from frame_store.remote.parts import PartDownloads
 from frame_store.remote.requests import ObjectClient
 from frame_store.remote.shards.feed import ShardFeed, ShardObject
