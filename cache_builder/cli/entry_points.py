@@ -41,9 +41,11 @@ def import_quietly(name: str) -> Any:  # noqa: ANN401 - a module, whose function
     if handler is signal.default_int_handler:  # otherwise SIGINT is ignored on purpose
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.disable()
-    module = importlib.import_module(name)
-    gc.freeze()
-    gc.enable()
+    try:
+        module = importlib.import_module(name)
+        gc.freeze()
+    finally:
+        gc.enable()
     if handler is signal.default_int_handler:
         signal.signal(signal.SIGINT, handler)
     return module

@@ -127,9 +127,8 @@ def _load(
     width = rows.shape[1]
     if is_channels_last:
         first = y * pixels.size
-        for place in range(
-            pixels.size
-        ):  # converted before they are parted: three times as fast as both at once
+        # Levels are converted before they are parted, which is three times as fast as both at once.
+        for place in range(pixels.size):
             pixels[place] = frame[first + place]
         for x in range(width):
             rows[0, x] = pixels[3 * x]
@@ -149,7 +148,8 @@ def _load(
 
 
 @compiled
-def _copy(source: Floats, target: Floats) -> None:  # an assignment to a slice is many times slower
+def _copy(source: Floats, target: Floats) -> None:
+    """As `target[:] = source`, which numba makes a slow loop of."""
     for x in range(source.size):
         target[x] = source[x]
 

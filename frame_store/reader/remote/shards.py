@@ -63,9 +63,8 @@ class RemoteShards:
         places = places_of(ids[order], rows[order])
         read_id, read_position = -1, -1
         again: list[tuple[int, int]] = []
-        at_hand: list[
-            tuple[Place, Payload, Frames]
-        ] = []  # decoded together, with few steps between two frames
+        # Frames of shards in the folder are decoded together, with few steps between two frames.
+        at_hand: list[tuple[Place, Payload, Frames]] = []
         with self._held_shards(places) as held, self._asked(places, held) as asked:
             mapped = {shard_id: self._mapped(file) for shard_id, file in held.items()}
             for place, position in zip(places, order.tolist(), strict=True):
