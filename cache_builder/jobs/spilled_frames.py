@@ -55,9 +55,12 @@ class _SpilledFiles:
     """Reads frames out of spill files, and keeps a bounded number of them open."""
 
     def __init__(self, folder: Path, unit_names: Sequence[str]) -> None:
-        self._folder = folder
         self._unit_names = unit_names
-        self._file_of = lru_cache(maxsize=descriptor_share(at_most=MAX_OPEN_SPILLS))(self._opened)
+
+        def opened(unit: int) -> OpenFile:  # no method: the files would wait for the garbage collector
+            return OpenFile(UnitSpill(folder, unit_names[unit]).frames_path)
+
+        self._file_of = lru_cache(maxsize=descriptor_share(at_most=MAX_OPEN_SPILLS))(opened)
 
     def read(self, source: np.void) -> bytes:
         unit = int(source["unit"])
@@ -66,9 +69,6 @@ class _SpilledFiles:
         if crc32c(payload) != source["crc32c"]:
             raise SpillDamagedError(self._unit_names[unit])
         return payload
-
-    def _opened(self, unit: int) -> OpenFile:
-        return OpenFile(UnitSpill(self._folder, self._unit_names[unit]).frames_path)
 
 
 @dataclass(slots=True)
