@@ -21,14 +21,20 @@ from loader.augment.colour_jitter import (
 )
 from loader.augment.crop import resized_part
 from loader.augment.draw import AugmentParameters
-from loader.augment.values import IDENTITY_FACTORS, OPERATIONS, Normalize
+from loader.augment.values import (
+    BRIGHTNESS,
+    CONTRAST,
+    HUE,
+    IDENTITY_FACTORS,
+    OPERATIONS,
+    SATURATION,
+    Normalize,
+)
 
 PIXELS_PER_BLOCK: Final = 65536
 """Pixels processed at a time on the CPU. A 224x224 image is one block; larger images are split into blocks. With
 smaller blocks the calls would cost more than the cache saves, most of all with threads, which take turns to make calls.
 """
-
-_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(len(OPERATIONS))
 
 Step: TypeAlias = tuple[int, float]
 """The number of an operation in `OPERATIONS`, and its factor."""
@@ -126,7 +132,7 @@ def _augment_image(
 ) -> None:
     """With a contrast, two passes over the blocks: the contrast needs the mean of the image after the first pass."""
     numbers = [number for number, _ in steps]
-    turn = numbers.index(_CONTRAST) if _CONTRAST in numbers else len(steps)
+    turn = numbers.index(CONTRAST) if CONTRAST in numbers else len(steps)
     for index, (block, rows) in enumerate(zip(workspace.blocks, workspace.rows, strict=True)):
         block.pixels.copy_(source[:, rows])
         _adjust(block, steps[:turn])
@@ -144,9 +150,9 @@ def _augment_image(
 
 def _adjust(block: PixelBlock, steps: list[Step]) -> None:
     for number, factor in steps:
-        if number == _BRIGHTNESS:
+        if number == BRIGHTNESS:
             adjust_brightness(block, factor)
-        elif number == _SATURATION:
+        elif number == SATURATION:
             adjust_saturation(block, factor)
         else:
             adjust_hue(block, factor)
@@ -170,7 +176,7 @@ def _adjust_some(
 ) -> None:
     """Gather the images `rows` of `pixels`, adjust them and put them back. Hue permutes channels at both copies."""
     device = pixels.device
-    shifts = [HueShift.of(factor) for factor in factors.tolist()] if operation == _HUE else []
+    shifts = [HueShift.of(factor) for factor in factors.tolist()] if operation == HUE else []
     if shifts:
         factors = np.array([shift.sextants for shift in shifts])
     where = _upload(rows[:, None], device)
@@ -179,11 +185,11 @@ def _adjust_some(
     some = pixels[where, sources]
     block = PixelBlock.of(some, some.new_empty(len(rows), SCRATCH_PLANES, *some.shape[-2:]))
     factor = _upload(factors.astype(np.float32)[:, None, None, None], device)
-    if operation == _BRIGHTNESS:
+    if operation == BRIGHTNESS:
         adjust_brightness(block, factor)
-    elif operation == _CONTRAST:
+    elif operation == CONTRAST:
         adjust_contrast(block, factor, gray_mean_of(some.mean((-2, -1))))
-    elif operation == _SATURATION:
+    elif operation == SATURATION:
         adjust_saturation(block, factor)
     else:
         turn_hue(block.planes, factor, out=block.planes, scratch=block.scratch)

@@ -7,10 +7,10 @@ import numpy.typing as npt
 import torch
 
 from loader.augment.colour_jitter import WHITE, HueShift
-from loader.augment.compiled_jitter import HUE, NOTHING, Floats, Numbers, jitter_images
+from loader.augment.compiled_jitter import NOTHING, Floats, Numbers, jitter_images
 from loader.augment.crop import resized_part
 from loader.augment.draw import AugmentParameters
-from loader.augment.values import IDENTITY_FACTORS, Normalize
+from loader.augment.values import HUE, IDENTITY_FACTORS, Normalize
 
 
 def augment_images_compiled(

@@ -15,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from loader.augment.colour_jitter import GRAY_WEIGHTS, WHITE
-from loader.augment.values import OPERATIONS
+from loader.augment.values import BRIGHTNESS, CONTRAST, HUE, SATURATION
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Numbers: TypeAlias = npt.NDArray[np.int64]
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
-BRIGHTNESS, CONTRAST, SATURATION, HUE = range(len(OPERATIONS))
 NOTHING: Final = -1
 """In the place of an operation that changes nothing."""
 
@@ -38,7 +37,8 @@ def compiled(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, 
 def compiled_and_kept(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
     """Let numba compile a function at its first call, and keep it on the disk with all that it calls.
 
-    The first call for some types raises OSError where the disk is full; the function is compiled by then.
+    The first call for some types raises OSError where the disk is full; the function is compiled by then. numba
+    compiles again when this file changes, and not when a module changes from which this file takes numbers.
     """
     try:
         kept = numba.njit(nogil=True, error_model="numpy", cache=True)(function)

@@ -13,6 +13,8 @@ Range: TypeAlias = tuple[float, float]
 OPERATIONS: Final = ("brightness", "contrast", "saturation", "hue")
 """The operations of the jitter by number, as torchvision's `ColorJitter.get_params` numbers them."""
 
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(len(OPERATIONS))
+
 IDENTITY_FACTORS: Final = (1.0, 1.0, 1.0, 0.0)
 """The factor of each operation that changes nothing."""
 

@@ -68,22 +68,16 @@ class RemoteShards:
         with self._held_shards(places) as held, self._asked(places, held) as asked:
             mapped = {shard_id: self._mapped(file) for shard_id, file in held.items()}
             for place, position in zip(places, order.tolist(), strict=True):
-                frame_id, shard_id, first, byte_length, crc = place
-                if frame_id == read_id:
+                if place.frame_id == read_id:
                     again.append((position, read_position))
                     continue
-                read_id, read_position = frame_id, position
-                if shard_id not in held:
+                read_id, read_position = place.frame_id, position
+                file = held.get(place.shard_id)
+                if file is None:
                     self._decode([(place, asked.payload(place), out[position])], codec)
-                    continue
-                memory = mapped[shard_id]
-                if memory is None:
-                    payload: Payload = os.pread(held[shard_id].number, byte_length, first)
                 else:
-                    payload = memory[first : first + byte_length]
-                if len(payload) != byte_length or (self.verifies and crc32c(payload) != crc):
-                    payload = self._instead_of_held(place, asked)
-                at_hand.append((place, payload, out[position]))
+                    payload = self._of_held(file, mapped[place.shard_id], place, asked)
+                    at_hand.append((place, payload, out[position]))
             self._decode(at_hand, codec)
         for position, read_position in again:
             out[position] = out[read_position]
@@ -112,7 +106,9 @@ class RemoteShards:
             for place, position in zip(in_order, order, strict=True):
                 if place.frame_id != read_id:
                     file = held.get(place.shard_id)
-                    payload = asked.payload(place) if file is None else self._of_held(file, place, asked)
+                    payload = (
+                        asked.payload(place) if file is None else self._of_held(file, None, place, asked)
+                    )
                     read_id, source = place.frame_id, np.frombuffer(payload, np.uint8)
                 found[position][:] = source
         return found
@@ -149,15 +145,16 @@ class RemoteShards:
                 return held.memory
         return None
 
-    def _of_held(self, held: HeldFile, place: Place, asked: AskedRanges) -> bytes | memoryview:
-        """The payload out of a shard in the folder."""
-        payload = os.pread(held.number, place.byte_length, place.byte_offset)
-        if len(payload) != place.byte_length or (self.verifies and crc32c(payload) != place.crc32c):
-            return self._instead_of_held(place, asked)
-        return payload
-
-    def _instead_of_held(self, place: Place, asked: AskedRanges) -> memoryview:
-        """The payload out of a request, where the file in the folder is not what the shard is."""
+    def _of_held(
+        self, held: HeldFile, memory: memoryview | None, place: Place, asked: AskedRanges
+    ) -> Payload:
+        """The payload out of a shard in the folder; where its bytes are not what the shard has, out of a request."""
+        first, num_bytes = place.byte_offset, place.byte_length
+        payload: Payload = (
+            os.pread(held.number, num_bytes, first) if memory is None else memory[first : first + num_bytes]
+        )
+        if len(payload) == num_bytes and (not self.verifies or crc32c(payload) == place.crc32c):
+            return payload
         if self._in_folder is not None:
             self._in_folder.condemn(place.shard_id)
         return asked.asked_alone(place)

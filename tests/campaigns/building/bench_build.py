@@ -8,8 +8,8 @@ The limit is what decoding, resizing and encoding alone make in two processes (`
 Every round runs every command once, in turn, so that a ratio compares neighbours in time; medians are printed.
 Videos should be 1080p H.264 of a few seconds; `--long` is a folder with one file of minutes. Where `ffmpeg` is not
 installed, its rows are left out and a line states this. `--defaults` leaves out all builds but that of the defaults.
-`--side-by-side` runs a build with one worker and the limit in
-one process at once, and nothing else: on a machine with loud neighbours both have the same noise.
+`--side-by-side` runs a build with one worker and the limit in one process at once, and nothing else: on a machine with
+loud neighbours both have the same noise.
 """
 
 import argparse
