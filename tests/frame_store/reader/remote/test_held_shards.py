@@ -1,5 +1,7 @@
 """Frames of a cache at a URL that are read out of shards in the folder: mapped, or by `pread`."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,20 @@ def maps(monkeypatch):
 
 
 @pytest.fixture
+def preads(monkeypatch):
+    """The arguments of each call of `os.pread`."""
+    calls = []
+    original = os.pread
+
+    def pread(*arguments):
+        calls.append(arguments)
+        return original(*arguments)
+
+    monkeypatch.setattr(os, "pread", pread)
+    return calls
+
+
+@pytest.fixture
 def opened(client, put, here, maps):
     """Opens a golden cache whose shards are in the folder: `opened(name, **options)`."""
 
@@ -49,12 +65,14 @@ def requests_of_shards(client):
 
 @pytest.mark.parametrize("reads", ["map", "pread"])
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_is_asked_for_again(opened, golden_caches, client, maps, *, name, reads):
+def test_nothing_is_asked_for_again(opened, golden_caches, client, maps, preads, *, name, reads):
     store, local = opened(name, reads=reads), open_store(golden_caches / name, reads="pread")
     ids = np.random.default_rng(0).integers(0, len(store), 3 * len(store))
-    np.testing.assert_array_equal(store.read_frames(ids), local.read_frames(ids))
+    expected = local.read_frames(ids)
+    preads.clear()
+    np.testing.assert_array_equal(store.read_frames(ids), expected)
     assert requests_of_shards(client) == 0
-    assert bool(maps) == (reads == "map")
+    assert (bool(maps), bool(preads)) == ((True, False) if reads == "map" else (False, True))
 
 
 def test_where_there_are_no_addresses_pread_reads(opened, golden_caches, client, monkeypatch):
