@@ -4,7 +4,6 @@ import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from functools import partial
-from itertools import islice
 from typing import Any, Generic, Literal, Unpack, cast, overload
 
 import torch
@@ -159,7 +158,8 @@ class FrameLoader(Generic[Batch]):
                 least 8 for a store that decodes on a GPU.
             read_ahead: batches that are read, or being read, beyond the one handed out. This number bounds memory, and
                 how early a cold disk is asked for frames. With more, less of the memory is in the CPU's cache. None
-                means num_threads; for a cache at a URL so many that 1,024 frames are on their way, but at most 32.
+                means num_threads. A store at a URL is asked for 1,024 frames ahead, of at most 32 batches, also where
+                this number is smaller; what is stored of them is held until they are read.
             device: device of the batches: "cpu", "cuda" (torch's current GPU), "cuda:1", or a torch.device. None means
                 the GPU that the store decodes on, or the CPU for other stores. A store that decodes on a GPU copies
                 frames to the host only for "cpu".
@@ -224,9 +224,7 @@ class FrameLoader(Generic[Batch]):
             least = MIN_DECODING_THREADS if is_on_device else 1
             num_threads = max(least, num_usable_cpus())
         self._num_threads = whole_number("num_threads", num_threads, least=1, error=SamplingError)
-        if read_ahead is None:
-            on_their_way = batches_on_their_way(sources, frames_per_batch=self._epochs.frames_per_batch)
-            read_ahead = max(self._num_threads, on_their_way)
+        read_ahead = self._num_threads if read_ahead is None else read_ahead
         self._read_ahead = whole_number("read_ahead", read_ahead, least=1, error=SamplingError)
         self._pin_memory = checked_pin_memory(pin_memory, self._device)
         self._lookahead = whole_number("lookahead", lookahead, least=0, error=SamplingError)
@@ -333,7 +331,7 @@ class FrameLoader(Generic[Batch]):
             epoch, first_position = iteration.began
             share = self._epochs.slice_from(epoch, first_position)
             reader = self._reader()
-            begin = partial(self._begin_reads, iteration.began, reader, num_batches=len(share))
+            begin = partial(self._begin_reads, iteration.began, reader)
             read = self._reads.batches(
                 iteration.began, begin, num_batches=len(share), of=reader, goes_on=self._next_epoch
             )
@@ -344,19 +342,21 @@ class FrameLoader(Generic[Batch]):
                     position = share.position_after(step)
                     yield cast("Batch", _handed_out(next(batches), iteration, position=position))
 
-    def _begin_reads(self, began: Place, reader: BatchReader, *, num_batches: int) -> Reads:
-        known = partial(self._epochs.requests_to_come, *began)
-        coming = known() if self._next_epoch else islice(known(), num_batches)
+    def _begin_reads(self, began: Place, reader: BatchReader) -> Reads:
+        known = partial(self._epochs.requests_to_come, *began, next_epochs=self._next_epoch)
         if not self._lookahead:
             return BatchReads(
-                coming,
+                known(),
                 reader,
                 partial(Prefetcher, self._sources, known),
                 num_threads=self._num_threads,
                 read_ahead=self._read_ahead,
+                announced_ahead=batches_on_their_way(
+                    self._sources, frames_per_batch=self._epochs.frames_per_batch
+                ),
             )
         return LookaheadReads(
-            coming,
+            known(),
             reader,
             self._sources,
             lookahead=self._lookahead,

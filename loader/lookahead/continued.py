@@ -108,19 +108,27 @@ class BatchReads:
         *,
         num_threads: int,
         read_ahead: int,
+        announced_ahead: int,
     ) -> None:
-        """Begin; `read_ahead` batches are read early. `make_prefetcher` gets how many are in flight."""
+        """Begin. `read_ahead` batches are read early, and those and more, `announced_ahead`, are announced to stores.
+
+        A batch that is announced takes the memory of what is stored of it, and one that is read that of its pictures.
+        `make_prefetcher` gets how many are in flight.
+        """
         self._coming = coming
         self._reader = reader
         self._num_pending = read_ahead + 1
         self._pending: deque[Reading[ReadBatch]] = deque()
-        self._prefetcher = make_prefetcher(num_in_flight=self._num_pending)
+        self._num_announced = max(read_ahead, announced_ahead) + 1
+        self._announced: deque[Callable[[], ReadBatch]] = deque()
+        self._prefetcher = make_prefetcher(num_in_flight=self._num_announced)
         self._threads = ReaderThreads(num_threads)
 
     def next(self) -> ReadBatch:
         """See `Reads`."""
-        while len(self._pending) < self._num_pending and (reading := self._begun()) is not None:
-            self._pending.append(reading)
+        self._read_announced()
+        while len(self._pending) + len(self._announced) < self._num_announced and self._announce_next():
+            self._read_announced()
         return self._pending.popleft().result()
 
     def close(self) -> None:
@@ -128,17 +136,22 @@ class BatchReads:
         self._threads.close()
         self._prefetcher.close()
 
-    def _begun(self) -> Reading[ReadBatch] | None:
-        """The next batch, which is being read; None after the last one. What hinders it is raised in its place."""
+    def _read_announced(self) -> None:
+        while self._announced and len(self._pending) < self._num_pending:
+            self._pending.append(self._threads.submit(self._announced.popleft()))
+
+    def _announce_next(self) -> bool:
+        """Announce the next batch; False after the last one. What hinders it is raised in its place."""
         try:
             coming = next(self._coming, None)
             if coming is None:
-                return None
+                return False
             epoch, request = coming
             self._prefetcher.announce(request)
+            self._announced.append(partial(self._reader.read, request, epoch=epoch))
         except Exception as error:  # noqa: BLE001 - it may be of the next epoch, which nobody has asked for yet
-            return self._threads.submit(partial(_raise, error))
-        return self._threads.submit(partial(self._reader.read, request, epoch=epoch))
+            self._announced.append(partial(_raise, error))
+        return True
 
 
 class LookaheadReads:

@@ -12,7 +12,7 @@ BATCHES_PER_WARM_PROBE: Final = 32
 """A probe looks at a few pages of a batch. If they are in memory, the loader does not probe the next 31 batches."""
 
 _MAX_BATCHES_AHEAD: Final = 32
-"""By default. Each batch takes memory."""
+"""What is stored of each takes memory."""
 
 
 def batches_on_their_way(sources: FrameSources, *, frames_per_batch: int) -> int:

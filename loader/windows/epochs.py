@@ -91,14 +91,16 @@ class WindowedEpochs:
         """The request of each batch of `epoch` from `first_position` on."""
         return map(self.windows.request, self.frame_ids(epoch, first_position=first_position))
 
-    def requests_to_come(self, epoch: int, position: int) -> Iterator[tuple[int, BatchRequest]]:
-        """The requests from a place on, through the epochs after it, each with its epoch.
+    def requests_to_come(
+        self, epoch: int, position: int, *, next_epochs: bool
+    ) -> Iterator[tuple[int, BatchRequest]]:
+        """The requests from a place to the end of its epoch, or through the epochs after it, each with its epoch.
 
         They end where an epoch has no batch for this rank.
         """
         for request in self.requests(epoch, first_position=position):
             yield epoch, request
-        is_over = False
+        is_over = not next_epochs
         while not is_over:
             epoch, is_over = epoch + 1, True
             for request in self.requests(epoch):

@@ -209,7 +209,10 @@ class ShardFeed:
             while not self._is_closed:
                 is_grown = self._grow()
                 choice = self._choice()
-                if choice is not None:
+                if choice is not None and self._has_surely_no_room(choice):
+                    self._is_full, self._tried_at = True, time.monotonic()
+                    self._news.notify_all()
+                elif choice is not None:
                     self._busy.add(choice.shard)
                     if choice.instead_of is not None:
                         self._let_go(choice.instead_of)
@@ -269,6 +272,19 @@ class ShardFeed:
             passing=self._passing,
             here=self._here,
         )
+
+    def _has_surely_no_room(self, choice: Choice) -> bool:
+        """Whether what stays and what is held leave no room. A try, which would fail, costs a walk through the folder."""
+        if choice.stays or choice.may_evict or choice.instead_of is not None:
+            return False
+        folder = self._shards.folder
+        num_bytes = sum(
+            self._shards.shards[shard].num_bytes
+            for shard in self._passing
+            if shard in self._held or shard in self._busy
+        )
+        own = self._shards.shards[choice.shard].num_bytes
+        return folder.num_bytes_staying + num_bytes + own > folder.max_bytes
 
     def _let_go(self, shard: int) -> None:
         self._here.discard(shard)

@@ -117,6 +117,30 @@ def test_shards_pass_and_the_next_epochs_shards_come_without_a_gap(tmp_path):
     assert 10 <= store.asked.total() <= 18, "some stay"
 
 
+def test_no_room_is_looked_for_where_none_can_be(tmp_path, monkeypatch):
+    """Each try walks through the folder."""
+    folder = shard_folder(tmp_path, Store(), capacity=4)
+    in_vain = []
+    fetched = BoundedFolder.fetched
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        held = fetched(*arguments, **options)
+        if held is None:
+            in_vain.append(arguments[1])
+        return held
+
+    monkeypatch.setattr(BoundedFolder, "fetched", noted)
+    order = [*range(10), *range(9, -1, -1)]
+    feed, found = folder.feed(batches_of(*order), num_in_flight=3), []
+    for shard in order:
+        feed.advance()
+        found.append(is_here(folder, shard))
+        time.sleep(0.03)
+    feed.close()
+    assert in_vain == []
+    assert sum(found) >= 10
+
+
 def test_downloads_leave_the_cpus_to_the_decoders_once_a_batch_was_read(tmp_path, monkeypatch):
     monkeypatch.setattr(parts, "num_usable_cpus", lambda: 1)
     store = Store()

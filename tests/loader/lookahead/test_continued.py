@@ -6,6 +6,7 @@ import os
 import threading
 import time
 import weakref
+from itertools import chain
 
 import pytest
 
@@ -58,6 +59,36 @@ def test_between_epochs_the_first_batches_of_the_next_one_are_read_once():
         list(loader)
         wait_until(lambda epoch=epoch: len(store.reads) >= 5 * epoch + 2)
         assert store.reads == [BATCH_SIZE] * (5 * epoch + 2), "and no more of them"
+
+
+class DistantStore(ArrayStore):
+    """Wants to know of 32 frames before they are read, and notes them."""
+
+    frames_ahead = 4 * BATCH_SIZE
+
+    def __init__(self):
+        super().__init__([NUM_FRAMES])
+        self.announced = []
+
+    def prefetch(self, frame_ids):
+        self.announced += frame_ids.tolist()
+        return True
+
+
+@pytest.mark.parametrize(("read_ahead", "num_announced"), [(1, 5), (3, 5), (6, 7)])
+def test_a_distant_store_is_asked_further_ahead_than_batches_are_read(read_ahead, num_announced):
+    store = DistantStore()
+    loader = FrameLoader(store, batch_size=BATCH_SIZE, read_ahead=read_ahead, num_threads=2)
+    drawn = [
+        batch.frame_ids.tolist() for batch in FrameLoader(ArrayStore([NUM_FRAMES]), batch_size=BATCH_SIZE)
+    ]
+    batches, found = iter(loader), []
+    for step in range(5):
+        found.append(next(batches).frame_ids.tolist())
+        assert len(store.announced) == BATCH_SIZE * (step + num_announced)
+        wait_until(lambda step=step: len(store.reads) == step + 1 + read_ahead)
+    assert found == drawn
+    assert store.announced[:NUM_FRAMES] == [*chain(*drawn)], "in their order, each once"
 
 
 def test_another_epoch_and_another_state_begin_anew():

@@ -200,3 +200,18 @@ def test_a_loader_tells_of_the_batches_of_the_next_epoch_too(cache):
     next(iter(loader))
     assert store.is_closed
     assert [ids.tolist() for ids in islice(store.fed[0], 40)] == [*first, *second]
+
+
+def test_a_loader_that_ends_with_the_epoch_tells_of_no_other(cache):
+    store = NotedStore(cache)
+    loader = FrameLoader(store, batch_size=32, sampling="permutation", next_epoch=False)
+    batches = [batch.frame_ids.tolist() for batch in loader]
+    assert [ids.tolist() for ids in store.fed[0]] == batches
+    loader.set_epoch(0)
+    iteration = iter(loader)
+    next(iteration)
+    state = loader.state_dict()
+    del iteration
+    loader.load_state_dict(state)
+    assert len(list(loader)) == 19
+    assert [ids.tolist() for ids in store.fed[-1]] == batches[1:], "nor, from the middle, of what lies before"
