@@ -274,7 +274,7 @@ class ShardFeed:
         )
 
     def _has_surely_no_room(self, choice: Choice) -> bool:
-        """Whether what stays and what is held leave no room. A try, which would fail, costs a walk through the folder."""
+        """Whether what stays and what is held leave no room. A try would fail, and costs a walk through the folder."""
         if choice.stays or choice.may_evict or choice.instead_of is not None:
             return False
         folder = self._shards.folder
