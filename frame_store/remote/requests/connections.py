@@ -43,7 +43,7 @@ class Connections:
                 f"{self._url.text}: this process was forked from one that had used an object store, and no request "
                 "can be made here; start processes with 'spawn' or 'forkserver'"
             )
-        size = max(0, num_bytes.bit_length() - _SMALL_BITS)
+        size = max(0, (num_bytes - 1).bit_length() - _SMALL_BITS)
         store = self._stores.get((size, kind))
         if store is None:
             store = self._stores[size, kind] = self._made(self._policy.attempt_seconds * 2.0**size, kind)

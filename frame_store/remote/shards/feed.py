@@ -70,9 +70,8 @@ class ShardSource(Protocol):
         """Let downloads end soon."""
         ...
 
-    @property
-    def threads_per_feed(self) -> int:
-        """Shards that are downloaded at once."""
+    def downloads_at_once(self, *, beside_decoders: bool) -> int:
+        """How many shards a feed downloads at once."""
         ...
 
 
@@ -113,8 +112,8 @@ class ShardFeed:
         """Begin to download."""
         atexit.register(self._at_exit)
         self._threads = [
-            threading.Thread(target=self._run, name="frame-cache-shards", daemon=True)
-            for _ in range(self._shards.threads_per_feed)
+            threading.Thread(target=self._run, args=(number,), name="frame-cache-shards", daemon=True)
+            for number in range(self._shards.downloads_at_once(beside_decoders=False))
         ]
         for thread in self._threads:
             thread.start()
@@ -139,7 +138,7 @@ class ShardFeed:
         for held in released:
             held.close()
         with self._lock:  # the files are free now
-            self._work.notify()
+            self._work.notify_all() if is_first else self._work.notify()
         if is_first:
             self._shards.give_way()
         if bytes_at_once is not None:
@@ -199,14 +198,15 @@ class ShardFeed:
             return True
         return self._plan.is_missing(shard) and not self._is_full and self._plan.may_pass
 
-    def _run(self) -> None:
-        while (choice := self._next()) is not None:
+    def _run(self, number: int) -> None:
+        is_needed_later = number < self._shards.downloads_at_once(beside_decoders=True)
+        while (choice := self._next(until_decoding=not is_needed_later)) is not None:
             self._download(choice)
 
-    def _next(self) -> Choice | None:
-        """What to download now, once there is something. None when the feed is closed."""
+    def _next(self, *, until_decoding: bool = False) -> Choice | None:
+        """What to download now, once there is something. None when the feed is closed, or batches are decoded."""
         with self._lock:
-            while not self._is_closed:
+            while not self._is_closed and not (until_decoding and self._gives_way):
                 is_grown = self._grow()
                 choice = self._choice()
                 if choice is not None and self._has_surely_no_room(choice):

@@ -42,6 +42,8 @@ class ShardFolder:
         self.client, self.folder, self.shards = client, folder, shards
         self._ends = np.cumsum(num_frames)
         self._downloads = PartDownloads()
+        mean = sum(shard.num_bytes for shard in shards) // max(1, len(shards))
+        self._parts_per_shard = max(1, -(-mean // self._downloads.part_bytes))
         self._feeds: list[ShardFeed] = []
         self._lock = threading.Lock()
         self._has_warned = False
@@ -140,10 +142,13 @@ class ShardFolder:
         """Let downloads end soon: parts that have not begun are not asked for."""
         self._downloads.close()
 
-    @property
-    def threads_per_feed(self) -> int:
-        """Shards that are downloaded at once, so that enough parts are."""
-        mean = sum(shard.num_bytes for shard in self.shards) // max(1, len(self.shards))
-        num_parts = max(1, -(-mean // self._downloads.part_bytes))
-        at_once = self._downloads.at_once_beside_decoders
-        return min(at_once, -(-at_once // num_parts) + 1)
+    def downloads_at_once(self, *, beside_decoders: bool) -> int:
+        """How many shards a feed downloads at once, so that enough parts are.
+
+        Beside decoders there is one more, whose parts are asked for when those of another run out. Before the first
+        batch, its parts would delay those of the shards that the batch waits for.
+        """
+        downloads = self._downloads
+        few = downloads.at_once_beside_decoders
+        few = min(few, -(-few // self._parts_per_shard) + 1)
+        return few if beside_decoders else max(few, -(-downloads.at_once // self._parts_per_shard))

@@ -80,6 +80,7 @@ class Bench:
         """Measure a case once."""
         action, what = case.split("-")
         decode = ["--decode"] if action == "train" else []
+        epochs = ["--epochs", str(self.options.epochs)] if action == "train" else []
         if what in PEER_SETTINGS:
             command = [self.options.peers, str(PEERS_SCRIPT), "read", what, "--bucket", BUCKET]
             command += ["--local", str(self.options.work / "local"), *PEER_SETTINGS[what], *decode]
@@ -92,9 +93,9 @@ class Bench:
                 str(self.num_frames),
             ]
         elif what in ("local", "limit"):
-            command = [*OURS, str(self.cache), *decode]
+            command = [*OURS, str(self.cache), *decode, *epochs]
         else:
-            command = [*OURS, f"s3://{BUCKET}/{CACHE}", *decode]
+            command = [*OURS, f"s3://{BUCKET}/{CACHE}", *decode, *epochs]
             if what == "permutation":
                 # The index is local: an earlier opening has mirrored it.
                 mirror = self.options.work / "mirror"
@@ -275,6 +276,7 @@ def parsed() -> Any:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--peers", help="interpreter of an environment with MosaicML Streaming and LitData")
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--epochs", type=int, default=1, help="of ours in train-*")
     parser.add_argument("--quick", action="store_true", help="16,000 frames, one round")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 3)

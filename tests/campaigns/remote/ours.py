@@ -12,6 +12,7 @@ import json
 import os
 import threading
 import time
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def run(options: argparse.Namespace) -> dict[str, float]:
         batch_size=BATCH_SIZE,
         sampling=options.sampling,
         seed=options.seed,
-        next_epoch=False,  # one epoch is measured
+        next_epoch=options.epochs > 1,
         **loading,
     )
     largest, ended = [0], threading.Event()
@@ -92,7 +93,7 @@ def run(options: argparse.Namespace) -> dict[str, float]:
         threading.Thread(target=watch, daemon=True).start()
     received = loopback_bytes()
     num_frames, first, started, worked = 0, None, time.perf_counter(), time.process_time()
-    for batch in loader:
+    for batch in chain.from_iterable(repeat(loader, options.epochs)):
         first = first or time.perf_counter() - started
         num_frames += len(batch.frame_ids)
         if options.frames and num_frames >= options.frames:
@@ -122,6 +123,7 @@ def main() -> None:
     parser.add_argument("--read-ahead", type=int)
     parser.add_argument("--decode", action="store_true")
     parser.add_argument("--frames", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     print(json.dumps(run(parser.parse_args())), flush=True)
 

@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 from frame_store.errors import ObjectChangedError, ObjectMissingError, ObjectStoreError
-from frame_store.remote import ObjectClient, RemoteUrl, RetryPolicy
+from frame_store.remote import Connections, ObjectClient, RemoteUrl, RetryPolicy
 from tests.support.object_stores import answer, scripted_server
 
 ODD = (
@@ -237,3 +237,18 @@ def test_every_kind_of_store_is_made_without_a_request(monkeypatch, url, kind):
     assert type(store).__name__ == kind
     assert client.url.text in repr(client)
     assert "amazonaws" not in repr(client)
+
+
+def test_parts_of_shards_and_small_objects_share_connections(client, monkeypatch):
+    made = []
+    connections_of = Connections._made
+
+    def noted(self, seconds, kind):
+        made.append(seconds)
+        return connections_of(self, seconds, kind)
+
+    monkeypatch.setattr(Connections, "_made", noted)
+    stores = [client._connections.at_hand(num_bytes)[1] for num_bytes in (0, 1, 4 << 20)]
+    assert len(made) == 1 and stores[0] is stores[1] is stores[2]
+    client._connections.at_hand((4 << 20) + 1)
+    assert made == [60, 120], "more bytes have more time"

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from frame_store.remote import (
     parts,
 )
 from frame_store.remote.parts import PartDownloads
+from frame_store.remote.shards.plan import Choice
 
 SHARD_BYTES, FRAMES = 100_000, 50
 
@@ -141,6 +143,31 @@ def test_no_room_is_looked_for_where_none_can_be(tmp_path, monkeypatch):
     assert sum(found) >= 10
 
 
+def test_room_is_looked_for_where_some_may_be(tmp_path):
+    """Without threads, so that each state of the feed lasts."""
+    folder = shard_folder(tmp_path, Store(), capacity=3)
+    feed = ShardFeed(folder, batches_of(0, 1, 2, 3), num_in_flight=4)
+    for shard in range(2):
+        held = folder.download(shard, passes=True, leaves_bytes=None)
+        assert held is not None
+        feed._passing.add(shard)
+        feed._held[shard] = held
+    choice = Choice(shard=3, stays=False, may_pass=True, instead_of=None, may_evict=False)
+    assert not feed._has_surely_no_room(choice), "there is room for a third"
+    feed._passing.add(2)
+    assert not feed._has_surely_no_room(choice), "nobody holds it: it may be removed"
+    feed._busy.add(2)
+    assert feed._has_surely_no_room(choice), "it is on its way"
+    for other in ({"stays": True}, {"may_evict": True}, {"instead_of": 1}):
+        assert not feed._has_surely_no_room(replace(choice, **other)), "that makes room"
+    feed._busy.clear()
+    stays = folder.download(2, passes=False, leaves_bytes=None)
+    assert stays is not None
+    assert feed._has_surely_no_room(choice), "what stays is not removed for what passes"
+    stays.close()
+    feed.close()
+
+
 def test_downloads_leave_the_cpus_to_the_decoders_once_a_batch_was_read(tmp_path, monkeypatch):
     monkeypatch.setattr(parts, "num_usable_cpus", lambda: 1)
     store = Store()
@@ -154,6 +181,30 @@ def test_downloads_leave_the_cpus_to_the_decoders_once_a_batch_was_read(tmp_path
     feed.advance()
     feed.close()
     assert limits == [4]
+
+
+def test_so_many_shards_are_downloaded_at_once_that_enough_parts_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "num_usable_cpus", lambda: 2)
+    folder = shard_folder(tmp_path, Store(), capacity=10)
+    found = []
+    for folder._parts_per_shard in (1, 4, 16, 64):
+        found.append([folder.downloads_at_once(beside_decoders=beside) for beside in (False, True)])
+    assert found == [[16, 8], [4, 3], [2, 2], [2, 2]], "16 parts until batches are decoded, then 8"
+
+
+def test_threads_that_are_too_many_beside_decoders_end_then(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "num_usable_cpus", lambda: 1)
+    folder = shard_folder(tmp_path, Store(), capacity=10)
+    feed = folder.feed(batches_of(*range(10)), num_in_flight=1)
+    feed.advance()
+    assert len(feed._threads) == 16
+    assert is_here(folder, 0)
+    for shard in range(1, 10):
+        feed.advance()
+        assert is_here(folder, shard)
+    eventually(lambda: sum(thread.is_alive() for thread in feed._threads) == 4)
+    feed.close()
+    feed.join(5)
 
 
 def test_a_failed_download_is_left_to_the_read(tmp_path):
