@@ -5,6 +5,7 @@ import os
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -135,10 +136,12 @@ class ShardFeed:
             is_first = bool(self._num_left) and not self._gives_way
             self._gives_way = self._gives_way or is_first
             bytes_at_once = self._plan.bytes_at_once if self._num_left == _BATCHES_BEFORE_ADVICE else None
+            may_begin = bool(unwanted) or self._plan.wants_more
         for held in released:
             held.close()
-        with self._lock:  # the files are free now
-            self._work.notify_all() if is_first else self._work.notify()
+        if is_first or may_begin:
+            with self._lock:  # the files are free now
+                self._work.notify_all() if is_first else self._work.notify()
         if is_first:
             self._shards.give_way()
         if bytes_at_once is not None:
@@ -242,8 +245,8 @@ class ShardFeed:
             if ids is None:
                 self._is_all_known = True
                 break
-            found, counts = np.unique(self._shards.shards_of(ids), return_counts=True)
-            for shard in self._plan.add(list(zip(found.tolist(), counts.tolist(), strict=True))):
+            of_batch = Counter(self._shards.shards_of(ids).tolist())
+            for shard in self._plan.add(sorted(of_batch.items())):
                 self._look_for(shard)
         return self._plan.num_batches >= num_batches
 

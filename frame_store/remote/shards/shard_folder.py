@@ -80,7 +80,7 @@ class ShardFolder:
     def not_expected(self, frame_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Those frames whose shards will not be in the folder when they are read."""
         of_frame = self.shards_of(frame_ids)
-        missing = [shard for shard in np.unique(of_frame).tolist() if not self._is_expected(shard)]
+        missing = [shard for shard in set(of_frame.tolist()) if not self._is_expected(shard)]
         return frame_ids[np.isin(of_frame, missing)] if missing else frame_ids[:0]
 
     def _is_expected(self, shard: int) -> bool:
