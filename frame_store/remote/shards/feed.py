@@ -136,12 +136,10 @@ class ShardFeed:
             is_first = bool(self._num_left) and not self._gives_way
             self._gives_way = self._gives_way or is_first
             bytes_at_once = self._plan.bytes_at_once if self._num_left == _BATCHES_BEFORE_ADVICE else None
-            may_begin = bool(unwanted) or self._plan.wants_more
         for held in released:
             held.close()
-        if is_first or may_begin:
-            with self._lock:  # the files are free now
-                self._work.notify_all() if is_first else self._work.notify()
+        with self._lock:  # the files are free now
+            self._work.notify_all() if is_first else self._work.notify()
         if is_first:
             self._shards.give_way()
         if bytes_at_once is not None:
