@@ -69,9 +69,9 @@ class PartDownloads:
         """How many parts leave enough CPU time to the threads that decode."""
         return min(self.at_once, _PARTS_PER_CPU * num_usable_cpus())
 
-    def give_way(self) -> None:
-        """Batches are decoded from now on: fetch fewer parts at once."""
-        self._threads.limit(self.at_once_beside_decoders)
+    def limit(self, *, beside_decoders: bool) -> None:
+        """Fetch fewer parts at once from now on, beside threads that decode; or as many as can be."""
+        self._threads.limit(self.at_once_beside_decoders if beside_decoders else self.at_once)
 
     def close(self) -> None:
         """Ask for no more parts. The downloads that wait for some raise an error."""

@@ -117,17 +117,27 @@ class _Work:
     def submit(self, requests: Sequence[Request], *, urgent: bool) -> None:
         with self._lock:
             (self._urgent if urgent else self._later).extend(requests)
-            num_waiting = len(self._urgent) + len(self._later)
-            num_new = max(0, min(num_waiting - self._num_idle, self._max_threads - self.num_threads))
-            self.num_threads += num_new
+            num_new = self._add_threads()
             self._lock.notify(len(requests))
-        for _ in range(num_new):
-            threading.Thread(target=self._run, name="ranges", daemon=True).start()
+        self._start(num_new)
 
     def limit(self, max_threads: int) -> None:
         with self._lock:
             self._max_threads = max_threads
+            num_new = self._add_threads()
             self._lock.notify_all()  # of those that are idle, too many end
+        self._start(num_new)
+
+    def _add_threads(self) -> int:
+        """How many more threads are to be started for the requests that wait. They count from now on."""
+        num_waiting = len(self._urgent) + len(self._later)
+        num_new = max(0, min(num_waiting - self._num_idle, self._max_threads - self.num_threads))
+        self.num_threads += num_new
+        return num_new
+
+    def _start(self, num_threads: int) -> None:
+        for _ in range(num_threads):
+            threading.Thread(target=self._run, name="ranges", daemon=True).start()
 
     def close(self, *, also_urgent: bool) -> None:
         with self._lock:

@@ -22,6 +22,8 @@ MAX_SHARDS_HELD: Final = 128
 _BATCHES_AT_ONCE: Final = 32
 """That a thread adds to a plan before it lets others at it."""
 _BATCHES_BEFORE_ADVICE: Final = 8
+_BATCHES_WITHOUT_WAIT: Final = 64
+"""After which downloads give way to decoders again."""
 _RETRY_SECONDS: Final = 0.1
 _YIELD_SECONDS: Final = 0.0005
 _EXIT_SECONDS: Final = 10.0
@@ -63,8 +65,8 @@ class ShardSource(Protocol):
         """A feed has ended."""
         ...
 
-    def give_way(self) -> None:
-        """Batches are decoded now: leave CPUs to that."""
+    def limit_downloads(self, *, beside_decoders: bool) -> None:
+        """Leave CPUs to the threads that decode, or to none: batches wait for shards."""
         ...
 
     def stop(self) -> None:
@@ -90,12 +92,17 @@ class ShardFeed:
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         """Something may be to be downloaded."""
+        self._hurry = threading.Condition(self._lock)
+        """The threads that are too many beside decoders may work again."""
         self._news = threading.Condition(self._lock)
         """A shard is here, or will not be."""
         self._num_announced = 0
         self._num_left = 0  # batches that left the plan
         self._is_all_known = False
-        self._gives_way = False
+        self._gives_way = False  # to the threads that decode
+        self._num_left_at_wait = (
+            -_BATCHES_WITHOUT_WAIT
+        )  # when a batch last waited for a shard, but for the first ones
         self._is_closed = False
         self._busy: set[int] = set()
         self._here: set[int] = set()
@@ -133,15 +140,13 @@ class ShardFeed:
             released = [self._held.pop(shard) for shard in unwanted if shard in self._held]
             if released:
                 self._is_full = False
-            is_first = bool(self._num_left) and not self._gives_way
-            self._gives_way = self._gives_way or is_first
+            if self._num_left and self._num_left - self._num_left_at_wait >= _BATCHES_WITHOUT_WAIT:
+                self._give_way(True)
             bytes_at_once = self._plan.bytes_at_once if self._num_left == _BATCHES_BEFORE_ADVICE else None
         for held in released:
             held.close()
         with self._lock:  # the files are free now
-            self._work.notify_all() if is_first else self._work.notify()
-        if is_first:
-            self._shards.give_way()
+            self._work.notify()
         if bytes_at_once is not None:
             self._shards.warn_too_small(bytes_at_once)
 
@@ -150,8 +155,8 @@ class ShardFeed:
         with self._lock:
             self._is_closed = True
             released, self._held = list(self._held.values()), {}
-            self._work.notify_all()
-            self._news.notify_all()
+            for each in (self._work, self._hurry, self._news):
+                each.notify_all()
         for held in released:
             held.close()
         atexit.unregister(self._at_exit)
@@ -170,6 +175,9 @@ class ShardFeed:
                 self._plan.miss(shard)
                 self._work.notify()
             while self._is_coming(shard):
+                if self._num_left:  # the first batches always wait
+                    self._num_left_at_wait = self._num_left
+                    self._give_way(False)
                 self._news.wait()
             return shard in self._here
 
@@ -188,6 +196,14 @@ class ShardFeed:
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
 
+    def _give_way(self, gives_way: bool) -> None:
+        """Download less, beside threads that decode; or all that can be, as batches wait and are not decoded."""
+        if gives_way != self._gives_way:
+            self._gives_way = gives_way
+            self._work.notify_all()  # a thread that is to rest must not be the one that is told of work
+            self._hurry.notify_all()
+            self._shards.limit_downloads(beside_decoders=gives_way)
+
     def _is_coming(self, shard: int) -> bool:
         """Whether a download is under way, or next, that a read should wait for.
 
@@ -200,14 +216,17 @@ class ShardFeed:
         return self._plan.is_missing(shard) and not self._is_full and self._plan.may_pass
 
     def _run(self, number: int) -> None:
-        is_needed_later = number < self._shards.downloads_at_once(beside_decoders=True)
-        while (choice := self._next(until_decoding=not is_needed_later)) is not None:
+        gives_way = number >= self._shards.downloads_at_once(beside_decoders=True)
+        while (choice := self._next(gives_way=gives_way)) is not None:
             self._download(choice)
 
-    def _next(self, *, until_decoding: bool = False) -> Choice | None:
-        """What to download now, once there is something. None when the feed is closed, or batches are decoded."""
+    def _next(self, *, gives_way: bool = False) -> Choice | None:
+        """What to download now, once there is something. None when the feed is closed."""
         with self._lock:
-            while not self._is_closed and not (until_decoding and self._gives_way):
+            while not self._is_closed:
+                if gives_way and self._gives_way:
+                    self._hurry.wait()
+                    continue
                 is_grown = self._grow()
                 choice = self._choice()
                 if choice is not None and self._has_surely_no_room(choice):

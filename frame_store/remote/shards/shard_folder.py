@@ -134,9 +134,9 @@ class ShardFolder:
         with self._lock:
             self._feeds = [each for each in self._feeds if each is not feed]
 
-    def give_way(self) -> None:
-        """Batches are decoded now: leave CPUs to that."""
-        self._downloads.give_way()
+    def limit_downloads(self, *, beside_decoders: bool) -> None:
+        """Leave CPUs to the threads that decode, or to none: batches wait for shards."""
+        self._downloads.limit(beside_decoders=beside_decoders)
 
     def stop(self) -> None:
         """Let downloads end soon: parts that have not begun are not asked for."""

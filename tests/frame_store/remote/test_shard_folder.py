@@ -24,6 +24,7 @@ from frame_store.remote import (
     parts,
 )
 from frame_store.remote.parts import PartDownloads
+from frame_store.remote.shards import feed as feeds
 from frame_store.remote.shards.plan import Choice
 
 SHARD_BYTES, FRAMES = 100_000, 50
@@ -38,12 +39,14 @@ class Store(ObjectClient):
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.missing: set[str] = set()
+        self.held_back: set[str] = set()
 
     def get_chunks(
         self, key: str, start: int, num_bytes: int, write: Callable[[memoryview, int], None]
     ) -> None:
         self.asked[key] += 1
         assert self.may_answer.wait(10)
+        eventually(lambda: key not in self.held_back)
         if key in self.missing:
             raise ObjectStoreError(f"{key}: gave up after 3 attempts")
         write(memoryview(content_of(key))[start : start + num_bytes], start)
@@ -192,17 +195,74 @@ def test_so_many_shards_are_downloaded_at_once_that_enough_parts_are(tmp_path, m
     assert found == [[16, 8], [4, 3], [2, 2], [2, 2]], "16 parts until batches are decoded, then 8"
 
 
-def test_threads_that_are_too_many_beside_decoders_end_then(tmp_path, monkeypatch):
+def test_downloads_take_all_they_can_once_a_batch_waits_for_a_shard(tmp_path, monkeypatch):
     monkeypatch.setattr(parts, "num_usable_cpus", lambda: 1)
-    folder = shard_folder(tmp_path, Store(), capacity=10)
+    monkeypatch.setattr(feeds, "_BATCHES_WITHOUT_WAIT", 3)
+    store = Store()
+    store.held_back = {"2"}
+    folder = shard_folder(tmp_path, store, capacity=10)
+    limits = []
+    monkeypatch.setattr(folder._downloads._threads, "limit", limits.append)
     feed = folder.feed(batches_of(*range(10)), num_in_flight=1)
     feed.advance()
-    assert len(feed._threads) == 16
     assert is_here(folder, 0)
-    for shard in range(1, 10):
+    assert limits == [], "the first batch always waits"
+    feed.advance()
+    assert limits == [4]
+    eventually(lambda: folder.folder.has("s/1"))
+    assert is_here(folder, 1)
+    feed.advance()
+    waiting = threading.Thread(target=is_here, args=[folder, 2])
+    waiting.start()
+    eventually(lambda: limits == [4, 16])
+    store.held_back = set()
+    waiting.join()
+    eventually(lambda: all(folder.folder.has(f"s/{shard}") for shard in (3, 4, 5)))
+    for shard in (3, 4, 5):
+        assert limits == [4, 16]
         feed.advance()
         assert is_here(folder, shard)
-    eventually(lambda: sum(thread.is_alive() for thread in feed._threads) == 4)
+    assert limits == [4, 16, 4], "three batches have not waited"
+    feed.close()
+    feed.join(5)
+    assert not any(thread.is_alive() for thread in feed._threads)
+
+
+def test_threads_that_are_too_many_beside_decoders_rest_until_a_batch_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "num_usable_cpus", lambda: 1)
+    store = Store()
+    store.held_back = {str(shard) for shard in range(2, 30)}
+    folder = shard_folder(tmp_path, store, capacity=60, num_shards=30)
+    feed = folder.feed(batches_of(*range(30)), num_in_flight=1)
+    feed.advance()
+    assert is_here(folder, 0)
+    eventually(lambda: len(store.asked) == 2 + 16)
+    feed.advance()
+    store.held_back = {str(shard) for shard in range(18, 30)}
+    eventually(lambda: all(folder.folder.has(f"s/{shard}") for shard in range(1, 18)))
+    for _ in range(17):
+        feed.advance()
+    time.sleep(0.1)
+    assert len(feed._busy) == 4
+    assert len(store.asked) == 18 + 4
+    waiting = threading.Thread(target=is_here, args=[folder, 18])
+    waiting.start()
+    eventually(lambda: len(store.asked) == 30)
+    store.held_back = set()
+    waiting.join()
+    feed.close()
+    feed.join(5)
+
+
+def test_a_thread_that_rests_is_not_the_one_that_is_told_of_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "num_usable_cpus", lambda: 1)
+    folder = shard_folder(tmp_path, Store(), capacity=4, num_shards=20)
+    feed = folder.feed(batches_of(*range(20)), num_in_flight=1)
+    feed.advance()
+    for shard in range(1, 20):
+        eventually(lambda shard=shard: folder.folder.has(f"s/{shard}"))
+        time.sleep(0.01)  # all threads wait for work
+        feed.advance()
     feed.close()
     feed.join(5)
 
