@@ -91,6 +91,7 @@ class FrameConverter:
         self._reformatter, self._packer = VideoReformatter(), VideoReformatter()
         self._source: tuple[int, int, str, Presentation] | None = None
         self._placement: FramePlacement
+        self._scales_as_planes: bool
         self._crop_graph: Graph
 
     def convert(
@@ -140,22 +141,18 @@ class FrameConverter:
         if source != self._source:
             self._prepare(*source)
         placement = self._placement
-        as_planes = (
-            frame.format.name in _SCALED_AS_PLANES
-            and placement.scaled_height <= _MOST_ROWS_OF_PLANES * placement.crop_height
-        )
         self._crop_graph.vpush(frame)
         small = self._reformatter.reformat(
             self._crop_graph.vpull(),
             width=placement.scaled_width,
             height=placement.scaled_height,
-            format="gbrp" if as_planes else "rgb24",
+            format="gbrp" if self._scales_as_planes else "rgb24",
             src_colorspace=colorspace,
             src_color_range=ColorRange.JPEG if is_full_range else ColorRange.MPEG,
             interpolation=ACCURATE_FLAGS,
             threads=1,
         )
-        if as_planes:
+        if self._scales_as_planes:
             small = self._packer.reformat(small, format="rgb24", threads=1)
         upright = placement.orientation.set_upright(_view_rgb(small))
         if is_limited_gray:
@@ -175,6 +172,10 @@ class FrameConverter:
             coded_height=height,
             presentation=presentation,
             pattern=pattern,
+        )
+        self._scales_as_planes = (
+            format_name in _SCALED_AS_PLANES
+            and placement.scaled_height <= _MOST_ROWS_OF_PLANES * placement.crop_height
         )
         self._crop_graph = _build_crop_graph(width, height, format_name, placement, pattern)
         self._source = (width, height, format_name, presentation)

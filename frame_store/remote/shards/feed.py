@@ -100,9 +100,8 @@ class ShardFeed:
         self._num_left = 0  # batches that left the plan
         self._is_all_known = False
         self._gives_way = False  # to the threads that decode
-        self._num_left_at_wait = (
-            -_BATCHES_WITHOUT_WAIT
-        )  # when a batch last waited for a shard, but for the first ones
+        self._num_left_at_wait = -_BATCHES_WITHOUT_WAIT
+        """`_num_left` when a batch last waited for a shard. The first batches do not count."""
         self._is_closed = False
         self._busy: set[int] = set()
         self._here: set[int] = set()
@@ -216,15 +215,15 @@ class ShardFeed:
         return self._plan.is_missing(shard) and not self._is_full and self._plan.may_pass
 
     def _run(self, number: int) -> None:
-        gives_way = number >= self._shards.downloads_at_once(beside_decoders=True)
-        while (choice := self._next(gives_way=gives_way)) is not None:
+        rests = number >= self._shards.downloads_at_once(beside_decoders=True)
+        while (choice := self._next(rests_beside_decoders=rests)) is not None:
             self._download(choice)
 
-    def _next(self, *, gives_way: bool = False) -> Choice | None:
+    def _next(self, *, rests_beside_decoders: bool = False) -> Choice | None:
         """What to download now, once there is something. None when the feed is closed."""
         with self._lock:
             while not self._is_closed:
-                if gives_way and self._gives_way:
+                if rests_beside_decoders and self._gives_way:
                     self._hurry.wait()
                     continue
                 is_grown = self._grow()

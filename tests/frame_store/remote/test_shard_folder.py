@@ -256,7 +256,8 @@ def test_threads_that_are_too_many_beside_decoders_rest_until_a_batch_waits(tmp_
 
 def test_a_thread_that_rests_is_not_the_one_that_is_told_of_work(tmp_path, monkeypatch):
     monkeypatch.setattr(parts, "num_usable_cpus", lambda: 1)
-    folder = shard_folder(tmp_path, Store(), capacity=4, num_shards=20)
+    store = Store()
+    folder = shard_folder(tmp_path, store, capacity=4, num_shards=20)
     feed = folder.feed(batches_of(*range(20)), num_in_flight=1)
     feed.advance()
     for shard in range(1, 20):
@@ -265,6 +266,9 @@ def test_a_thread_that_rests_is_not_the_one_that_is_told_of_work(tmp_path, monke
         feed.advance()
     feed.close()
     feed.join(5)
+    assert store.asked == {str(shard): 1 for shard in range(20)}, (
+        "each came without a read that waited for it"
+    )
 
 
 def test_a_failed_download_is_left_to_the_read(tmp_path):
