@@ -3,84 +3,30 @@
 import errno
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from frame_store.errors import ObjectStoreError
 from frame_store.remote import (
     BoundedFolder,
     FolderWarning,
-    ObjectClient,
-    RemoteUrl,
     ShardFeed,
-    ShardFolder,
-    ShardObject,
     parts,
 )
 from frame_store.remote.parts import PartDownloads
-from frame_store.remote.shards import feed as feeds
 from frame_store.remote.shards.plan import Choice
-
-SHARD_BYTES, FRAMES = 100_000, 50
-
-
-class Store(ObjectClient):
-    """Objects whose bytes are made up; requests may be held back, or fail."""
-
-    def __init__(self) -> None:
-        super().__init__(RemoteUrl.of("s3://bucket/cache"))
-        self.asked: Counter[str] = Counter()
-        self.may_answer = threading.Event()
-        self.may_answer.set()
-        self.missing: set[str] = set()
-        self.held_back: set[str] = set()
-
-    def get_chunks(
-        self, key: str, start: int, num_bytes: int, write: Callable[[memoryview, int], None]
-    ) -> None:
-        self.asked[key] += 1
-        assert self.may_answer.wait(10)
-        eventually(lambda: key not in self.held_back)
-        if key in self.missing:
-            raise ObjectStoreError(f"{key}: gave up after 3 attempts")
-        write(memoryview(content_of(key))[start : start + num_bytes], start)
-
-
-def content_of(key: str, num_bytes: int = SHARD_BYTES) -> bytes:
-    return np.random.default_rng(int(key)).bytes(num_bytes)
-
-
-def shard_folder(path: Path, store: Store, *, capacity: float, num_shards: int = 10) -> ShardFolder:
-    shards = [ShardObject(key=str(n), name=f"s/{n}", num_bytes=SHARD_BYTES) for n in range(num_shards)]
-    folder = BoundedFolder(path, max_bytes=int(capacity * SHARD_BYTES))
-    return ShardFolder(store, folder, shards, num_frames=np.full(num_shards, FRAMES))
-
-
-def batches_of(*shards: int) -> Iterator[Any]:
-    """Each batch has all frames of a shard."""
-    return iter([np.arange(shard * FRAMES, (shard + 1) * FRAMES) for shard in shards])
-
-
-def is_here(folder: ShardFolder, shard: int) -> bool:
-    held = folder.held(shard)
-    if held is None:
-        return False
-    with held:
-        assert held.path.read_bytes() == content_of(str(shard))
-    return True
-
-
-def eventually(holds: Any) -> None:
-    end = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.005)
+from tests.support.object_stores.made_up_shards import (
+    FRAMES,
+    SHARD_BYTES,
+    Store,
+    batches_of,
+    content_of,
+    eventually,
+    is_here,
+    shard_folder,
+)
 
 
 def test_an_object_comes_in_parts(tmp_path):
@@ -169,89 +115,6 @@ def test_room_is_looked_for_where_some_may_be(tmp_path):
     assert feed._has_surely_no_room(choice), "what stays is not removed for what passes"
     stays.close()
     feed.close()
-
-
-def test_downloads_leave_the_cpus_to_the_decoders_once_a_batch_was_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "num_usable_cpus", lambda: 1)
-    store = Store()
-    folder = shard_folder(tmp_path, store, capacity=5)
-    limits = []
-    monkeypatch.setattr(folder._downloads._threads, "limit", limits.append)
-    feed = folder.feed(batches_of(3, 1, 4), num_in_flight=1)
-    feed.advance()
-    assert limits == []
-    feed.advance()
-    feed.advance()
-    feed.close()
-    assert limits == [4]
-
-
-def test_so_many_shards_are_downloaded_at_once_that_enough_parts_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "num_usable_cpus", lambda: 2)
-    folder = shard_folder(tmp_path, Store(), capacity=10)
-    found = []
-    for folder._parts_per_shard in (1, 4, 16, 64):
-        found.append([folder.downloads_at_once(beside_decoders=beside) for beside in (False, True)])
-    assert found == [[16, 8], [4, 3], [2, 2], [2, 2]], "16 parts until batches are decoded, then 8"
-
-
-def test_downloads_take_all_they_can_once_a_batch_waits_for_a_shard(tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "num_usable_cpus", lambda: 1)
-    monkeypatch.setattr(feeds, "_BATCHES_WITHOUT_WAIT", 3)
-    store = Store()
-    store.held_back = {"2"}
-    folder = shard_folder(tmp_path, store, capacity=10)
-    limits = []
-    monkeypatch.setattr(folder._downloads._threads, "limit", limits.append)
-    feed = folder.feed(batches_of(*range(10)), num_in_flight=1)
-    feed.advance()
-    assert is_here(folder, 0)
-    assert limits == [], "the first batch always waits"
-    feed.advance()
-    assert limits == [4]
-    eventually(lambda: folder.folder.has("s/1"))
-    assert is_here(folder, 1)
-    feed.advance()
-    waiting = threading.Thread(target=is_here, args=[folder, 2])
-    waiting.start()
-    eventually(lambda: limits == [4, 16])
-    store.held_back = set()
-    waiting.join()
-    eventually(lambda: all(folder.folder.has(f"s/{shard}") for shard in (3, 4, 5)))
-    for shard in (3, 4, 5):
-        assert limits == [4, 16]
-        feed.advance()
-        assert is_here(folder, shard)
-    assert limits == [4, 16, 4], "three batches have not waited"
-    feed.close()
-    feed.join(5)
-    assert not any(thread.is_alive() for thread in feed._threads)
-
-
-def test_threads_that_are_too_many_beside_decoders_rest_until_a_batch_waits(tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "num_usable_cpus", lambda: 1)
-    store = Store()
-    store.held_back = {str(shard) for shard in range(2, 30)}
-    folder = shard_folder(tmp_path, store, capacity=60, num_shards=30)
-    feed = folder.feed(batches_of(*range(30)), num_in_flight=1)
-    feed.advance()
-    assert is_here(folder, 0)
-    eventually(lambda: len(store.asked) == 2 + 16)
-    feed.advance()
-    store.held_back = {str(shard) for shard in range(18, 30)}
-    eventually(lambda: all(folder.folder.has(f"s/{shard}") for shard in range(1, 18)))
-    for _ in range(17):
-        feed.advance()
-    time.sleep(0.1)
-    assert len(feed._busy) == 4
-    assert len(store.asked) == 18 + 4
-    waiting = threading.Thread(target=is_here, args=[folder, 18])
-    waiting.start()
-    eventually(lambda: len(store.asked) == 30)
-    store.held_back = set()
-    waiting.join()
-    feed.close()
-    feed.join(5)
 
 
 def test_a_thread_that_rests_is_not_the_one_that_is_told_of_work(tmp_path, monkeypatch):
