@@ -30,7 +30,7 @@ from frame_store.reader.payloads import LocalShards
 from frame_store.reader.places import places_of
 from frame_store.reader.remote import FRAMES_AHEAD, RemoteShards, remote_cache, remote_tree
 from frame_store.reader.source_files import SourceFiles
-from frame_store.reader.store_index import ROW_DTYPE, StoreIndex
+from frame_store.reader.store_index import StoreIndex
 from frame_store.remote import RemoteCache, RemoteUrl, ShardFeed
 from frame_store.shared import counted, flag, user_path, without_controls
 from frame_store.source_order import Int64s, SourceOrder
@@ -302,14 +302,13 @@ class CacheStore(FrameSequence):
             FrameIdError: an id outside [0, len(self)).
             StoreDamagedError: the index is damaged, or was cut or changed while the cache was open.
         """
-        return self._index.rows(check_frame_ids(frame_ids, num_frames=len(self))).astype(ROW_DTYPE)
+        return self._index.rows(check_frame_ids(frame_ids, num_frames=len(self)))
 
     def read_frames_and_rows(
         self, frame_ids: FrameIds, out: Frames | None = None
     ) -> tuple[Frames, FrameRows]:
         """`read_frames` and `rows_of` with one look into the index. Raises what `read_frames` raises."""
-        frames, rows = self._read(frame_ids, out)
-        return frames, rows.astype(ROW_DTYPE)
+        return self._read(frame_ids, out)
 
     def read_encoded(self, frame_ids: FrameIds) -> list[npt.NDArray[np.uint8]]:
         """Payloads in request order, as stored in the shards: uint8 (L,) each, all parts of one buffer.
@@ -363,7 +362,7 @@ class CacheStore(FrameSequence):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read(self, frame_ids: FrameIds, out: Frames | None) -> tuple[Frames, FrameIndex]:
+    def _read(self, frame_ids: FrameIds, out: Frames | None) -> tuple[Frames, FrameRows]:
         ids = check_frame_ids(frame_ids, num_frames=len(self))
         out = check_out(out, num_frames=len(ids), store=self)
         rows = self._index.rows(ids)

@@ -11,7 +11,8 @@ from frame_store.files import MappedRange, open_inside
 from frame_store.index import FrameIndex, find_row_problem, max_payload_bytes, open_index
 from frame_store.manifest import CacheTree, Generation, GenerationTree
 from frame_store.names import INDEX_DTYPE, INDEX_NAME
-from frame_store.reader.store_index import StoredRows
+from frame_store.protocol import FrameRows
+from frame_store.reader.store_index import ROW_DTYPE, StoredRows
 from frame_store.shared import counted
 from frame_store.source_order import rows_of_key, starts_of
 
@@ -46,8 +47,8 @@ class CheckedIndex:
         self._joined: _JoinedRows | None = None
         if len(self._files) > 1:
             self._joined = _JoinedRows(tree, self._files, self._first_frames)
-        self._sound_shards: set[int] = set()
-        """Shards whose rows of the index have been checked."""
+        self._is_sound = np.zeros(len(shards), np.bool_)
+        """Whether the rows of each shard have been checked, shape (S,)."""
 
     @property
     def stored(self) -> FrameIndex:
@@ -94,8 +95,8 @@ class CheckedIndex:
         end = int(self._shard_ends[shard_id])
         return range(end - int(self.shard_sizes[shard_id]), end)
 
-    def rows(self, ids: npt.NDArray[np.int64]) -> FrameIndex:
-        """Rows of the index, shape (B,), after all rows of their shards have been checked.
+    def rows(self, ids: npt.NDArray[np.int64]) -> FrameRows:
+        """Rows of `store_index.ROW_DTYPE`, shape (B,), after all rows of their shards have been checked.
 
         The sizes of the files are checked first: where one was cut, touching the map would kill the process.
 
@@ -103,18 +104,22 @@ class CheckedIndex:
             StoreDamagedError: a row cannot be right (`find_row_problem`), or a file was cut or changed.
         """
         shard_ids = np.searchsorted(self._shard_ends, ids, side="right")
-        rows = self.unchecked_rows(ids)
-        for shard_id in set(shard_ids.tolist()) - self._sound_shards:
-            self._check_shard(shard_id)
+        rows: FrameRows = self.unchecked_rows(ids).astype(
+            ROW_DTYPE
+        )  # each column at once: this is called a batch
+        is_sound = self._is_sound[shard_ids]
+        if not is_sound.all():
+            for shard_id in np.unique(shard_ids[~is_sound]).tolist():
+                self._check_shard(shard_id)
         # The map shows what is written to the file beside the check above. Such a row must not lead out of its shard.
-        byte_offsets, byte_lengths = (
-            rows["byte_offset"].astype(np.int64),
-            rows["byte_length"].astype(np.int64),
+        byte_offsets, byte_lengths, largest = (
+            rows["byte_offset"],
+            rows["byte_length"],
+            self._max_payload_bytes,
         )
-        is_wrong = (rows["shard_id"] != shard_ids) | (byte_lengths > self._max_payload_bytes)
+        is_wrong = byte_lengths != largest if self._is_raw else byte_lengths > largest
+        is_wrong |= rows["shard_id"] != shard_ids
         is_wrong |= (byte_offsets < 0) | (byte_offsets > self._shard_bytes[shard_ids] - byte_lengths)
-        if self._is_raw:
-            is_wrong |= byte_lengths != self._max_payload_bytes
         if is_wrong.any():
             frame_id = int(ids[int(np.argmax(is_wrong))])
             number = int(np.searchsorted(self._first_frames, frame_id, side="right")) - 1
@@ -128,7 +133,7 @@ class CheckedIndex:
         self._files[number].check_shard(
             shard_id - int(self._first_shards[number]), range(frame_ids.start - first, frame_ids.stop - first)
         )
-        self._sound_shards.add(shard_id)
+        self._is_sound[shard_id] = True
 
 
 class _IndexFile:

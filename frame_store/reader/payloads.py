@@ -11,9 +11,8 @@ import numpy.typing as npt
 from frame_store.codec import Payload, PixelCodec, crc32c
 from frame_store.errors import StoreDamagedError
 from frame_store.files import is_cached, will_need
-from frame_store.index import FrameIndex
 from frame_store.manifest import CacheTree
-from frame_store.protocol import Frames
+from frame_store.protocol import FrameRows, Frames
 from frame_store.reader.joined_crc import joined_crc
 from frame_store.reader.mapped_shards import MAX_MAPPED_SHARDS, MappedShards
 from frame_store.reader.open_shards import ShardFiles
@@ -46,7 +45,7 @@ class LocalShards:
             with suppress(OSError):  # too few addresses (ulimit -v): `pread` needs none
                 self._maps = MappedShards(self._files)
 
-    def read(self, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames, codec: PixelCodec) -> None:
+    def read(self, ids: npt.NDArray[np.int64], rows: FrameRows, out: Frames, codec: PixelCodec) -> None:
         """Read frames into `out`, in request order. Raises what a store's `read_frames` raises."""
         if self._maps is not None and self._is_raw:
             self._gather(self._maps, ids, rows, out)
@@ -77,11 +76,11 @@ class LocalShards:
     def close(self) -> None:
         """Files and maps are released with the last reference to this object."""
 
-    def _gather(self, maps: MappedShards, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames) -> None:
+    def _gather(self, maps: MappedShards, ids: npt.NDArray[np.int64], rows: FrameRows, out: Frames) -> None:
         """Copy raw frames out of the maps. A copy empties the CPU's cache, so the code between copies is kept short."""
         if not len(ids):
             return
-        maps.gather(ids, rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64), out)
+        maps.gather(ids, rows["shard_id"], rows["byte_offset"], out)
         if self._verifies:
             self._check_all(maps.files, ids, rows, out)
 
@@ -89,7 +88,7 @@ class LocalShards:
         self,
         maps: MappedShards,
         ids: npt.NDArray[np.int64],
-        rows: FrameIndex,
+        rows: FrameRows,
         out: Frames,
         codec: PixelCodec,
     ) -> None:
@@ -99,7 +98,7 @@ class LocalShards:
         is_again = in_order[1:] == in_order[:-1]
         again = (np.flatnonzero(is_again) + 1).tolist()
         new = np.delete(order, again) if again else order
-        firsts = maps.addresses(ids, rows["shard_id"].astype(np.int64), rows["byte_offset"].astype(np.int64))
+        firsts = maps.addresses(ids, rows["shard_id"], rows["byte_offset"])
         # A page of a map that is not in memory is read when it is touched, and the decoder waits for each in turn.
         if self._num_unprobed > 0:
             self._num_unprobed -= 1
@@ -124,7 +123,7 @@ class LocalShards:
             out[order[number]] = out[order[number - 1]]
 
     @staticmethod
-    def _check_all(files: ShardFiles, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames) -> None:
+    def _check_all(files: ShardFiles, ids: npt.NDArray[np.int64], rows: FrameRows, out: Frames) -> None:
         """Compare the frames of a batch with their CRC-32Cs in one call. One by one tells which frame differs."""
         pixels = out.reshape(-1).view(np.uint8)
         if crc32c(pixels.data) != joined_crc(rows["crc32c"], num_bytes=pixels.size // len(ids)):

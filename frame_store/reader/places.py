@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frame_store.codec import crc32c
-from frame_store.index import FrameIndex
+from frame_store.protocol import FrameRows
 from frame_store.reader.open_shards import ShardFiles
 from frame_store.shared import counted
 
@@ -21,7 +21,7 @@ class Place(NamedTuple):
     crc32c: int
 
 
-def places_of(ids: npt.NDArray[np.int64], rows: FrameIndex) -> list[Place]:
+def places_of(ids: npt.NDArray[np.int64], rows: FrameRows) -> list[Place]:
     """The places of frames, whose rows of the index are `rows`."""
     columns = (rows[name].tolist() for name in ("shard_id", "byte_offset", "byte_length", "crc32c"))
     return list(map(Place, ids.tolist(), *columns))

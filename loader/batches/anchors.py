@@ -47,42 +47,43 @@ class AnchorBatch:
         for name, tensor in tensors.items():
             if not isinstance(tensor, torch.Tensor):
                 raise TypeError(f"{name} must be a torch.Tensor, found {type(tensor).__name__}")
-        if self.frame_ids.dim() != 1:
-            raise ValueError(f"frame_ids must have shape (B,), found {tuple(self.frame_ids.shape)}")
-        num_anchors = len(self.frame_ids)
+        of_anchors, of_frames = self.frame_ids.shape, self.cache_ids.shape
+        if len(of_anchors) != 1:
+            raise ValueError(f"frame_ids must have shape (B,), found {tuple(of_anchors)}")
         for name, frames in tensors.items():
             if not name.startswith(_FRAMES):
                 break  # the frames come first
-            if frames.dim() == 0 or len(frames) != num_anchors:
+            if frames.shape[:1] != of_anchors:
                 raise ValueError(
-                    f"{name} must have the first dimension {num_anchors}, as frame_ids have, "
+                    f"{name} must have the first dimension {of_anchors[0]}, as frame_ids have, "
                     f"found {frames.dtype} {tuple(frames.shape)}"
                 )
-        shape = self.cache_ids.shape
-        if len(shape) not in {1, 2} or shape[0] != num_anchors:
+        if len(of_frames) not in {1, 2} or of_frames[:1] != of_anchors:
             raise ValueError(
-                f"cache_ids must have shape ({num_anchors},), or ({num_anchors}, T) for windows, found {tuple(shape)}"
+                f"cache_ids must have shape ({of_anchors[0]},), or ({of_anchors[0]}, T) for windows, "
+                f"found {tuple(of_frames)}"
             )
         for name, dtype in _DTYPES.items():
-            tensor = getattr(self, name)
-            if tensor is None:
+            if name not in tensors:
                 continue
-            expected = shape[:1] if name in _OF_ANCHORS else shape
+            tensor, expected = tensors[name], of_anchors if name in _OF_ANCHORS else of_frames
             if tensor.dtype != dtype or tensor.shape != expected:
                 raise ValueError(
                     f"{name} must be {dtype} of shape {tuple(expected)}, found {tensor.dtype} {tuple(tensor.shape)}"
                 )
-        self._check_columns(num_anchors)
+        if self.columns or self.column_is_pad or self.columns_valid:
+            self._check_columns(of_anchors[0])
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All tensors by name, the frames first; those of cameras and columns as `columns['action']`."""
         found: dict[str, torch.Tensor] = {}
         for name in _NAMES:
             value = getattr(self, name)
-            if name in self._by_name:
+            if name not in self._by_name:
+                if value is not None:
+                    found[name] = value
+            elif value:
                 found |= {f"{name}[{key!r}]": tensor for key, tensor in value.items()}
-            elif value is not None:
-                found[name] = value
         return found
 
     def changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:

@@ -83,7 +83,10 @@ class RankSlice:
         """
         if not 0 <= step < len(self):
             raise IndexError(f"step {step} is outside [0, {len(self)})")
-        positions = np.arange(self._start(step), self._start(step) + self.batch_size)
+        start = self._start(step)
+        positions = np.arange(start, start + self.batch_size)
+        if start + self.batch_size <= self.num_positions:
+            return positions
         if self.remainder == "pad":
             return positions % self.num_positions
         return positions[positions < self.num_positions]

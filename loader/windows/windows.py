@@ -84,7 +84,7 @@ class Windows:
             StoreDamagedError: the store cannot give the rows of an anchor.
         """
         ids = check_frame_ids(np.asarray(frame_ids), num_frames=len(self._store))
-        anchors = cache_ids_of(self._store, ids)
+        anchors = ids if self._store is self._base else cache_ids_of(self._store, ids)
         if not self._needs_rows:
             return BatchRequest(frame_ids=ids, anchor_cache_ids=anchors, cache_ids=anchors)
         rows = self._base.rows_of(anchors)

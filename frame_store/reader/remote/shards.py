@@ -10,9 +10,8 @@ import numpy.typing as npt
 
 from frame_store.codec import Payload, PixelCodec, crc32c
 from frame_store.errors import ObjectMissingError, StoreDamagedError
-from frame_store.index import FrameIndex
 from frame_store.manifest import CacheTree
-from frame_store.protocol import Frames
+from frame_store.protocol import FrameRows, Frames
 from frame_store.reader.places import Place, at_byte, places_of
 from frame_store.reader.remote.announced import AnnouncedRanges
 from frame_store.reader.remote.asked import AskedRanges
@@ -57,7 +56,7 @@ class RemoteShards:
             None if self._in_folder is None else self._in_folder.feed(upcoming, num_in_flight=num_in_flight)
         )
 
-    def read(self, ids: npt.NDArray[np.int64], rows: FrameIndex, out: Frames, codec: PixelCodec) -> None:
+    def read(self, ids: npt.NDArray[np.int64], rows: FrameRows, out: Frames, codec: PixelCodec) -> None:
         """Read frames into `out`, in request order. Raises what a store's `read_frames` raises."""
         order = np.argsort(ids, kind="stable")
         places = places_of(ids[order], rows[order])
