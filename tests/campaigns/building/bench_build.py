@@ -5,7 +5,8 @@ The limit is what decoding, resizing and encoding alone make in two processes (`
     python -m tests.campaigns.building.bench_build --videos DIR [--long FILE] [--rounds 3] [--defaults]
     python -m tests.campaigns.building.bench_build --videos DIR --side-by-side [--rounds 3]
 
-Every round runs every command once, in turn, so that a ratio compares neighbours in time; medians are printed.
+Every round runs every command once, in turn, so that a ratio compares neighbours in time; medians are printed. Memory
+is measured in one more run of each command before, because measuring slows down.
 Videos should be 1080p H.264 of a few seconds; `--long` is a folder with one file of minutes. Where `ffmpeg` is not
 installed, its rows are left out and a line states this. `--defaults` leaves out all builds but that of the defaults.
 `--side-by-side` runs a build with one worker and the limit in one process at once, and nothing else: on a machine with
@@ -37,8 +38,7 @@ BUILDS = {
     "zarr zstd, shuffled": ["--format", "zarr", "--encoding", "zstd"],
 }
 LIMIT = "bare, two processes"
-MEMORY_SAMPLE_SECONDS = 1.0
-"""Long, because each reading walks the page tables of the measured processes and slows them down."""
+MEMORY_SAMPLE_SECONDS = 0.5
 
 
 def main() -> None:
@@ -50,8 +50,13 @@ def main() -> None:
             print(f"limit {limit:.2f} s, build {ours:.2f} s: {limit / ours:.3f} of the limit", flush=True)
         shutil.rmtree(scratch)
         return
-    num_frames = _build(arguments.videos, scratch / "count", ["--layout", "video"])[0]
-    rows: dict[str, Callable[[], tuple[float, float]]] = {}
+    builds = dict(list(BUILDS.items())[: 1 if arguments.defaults else None])
+    memory = {
+        name: _peak_megabytes(_build_command(arguments.videos, scratch / "cache", flags))
+        for name, flags in builds.items()
+    }
+    num_frames = read_manifest(scratch / "cache").num_frames
+    rows: dict[str, Callable[[], float]] = {}
     if shutil.which("ffmpeg"):
         for number in (1, 2):
             rows[f"ffmpeg x {number}"] = lambda number=number: _ffmpeg(
@@ -60,19 +65,18 @@ def main() -> None:
     else:
         print("no ffmpeg on PATH: its rows are left out")
     rows[LIMIT] = lambda: _bare(arguments.videos)
-    for name, flags in BUILDS.items() if not arguments.defaults else [next(iter(BUILDS.items()))]:
-        rows[name] = lambda flags=flags: _build(arguments.videos, scratch / "cache", flags)[1:]
+    for name, flags in builds.items():
+        rows[name] = lambda flags=flags: _seconds(
+            [_build_command(arguments.videos, scratch / "cache", flags)]
+        )
     rates: dict[str, list[float]] = {name: [] for name in rows}
     long_rates: list[float] = []
-    memory: dict[str, float] = dict.fromkeys(rows, 0.0)
     for round_number in range(arguments.rounds):
         for name, run in rows.items():
-            seconds, megabytes = run()
-            rates[name].append(num_frames / seconds)
-            memory[name] = max(memory[name], megabytes)
+            rates[name].append(num_frames / run())
         if arguments.long is not None:
-            num_long, seconds, _ = _build(arguments.long, scratch / "cache", [])
-            long_rates.append(num_long / seconds)
+            seconds = _seconds([_build_command(arguments.long, scratch / "cache", [])])
+            long_rates.append(read_manifest(scratch / "cache").num_frames / seconds)
         print(f"round {round_number + 1} of {arguments.rounds} done", file=sys.stderr)
     base = max(
         (name for name in rows if "ffmpeg" in name), key=lambda n: statistics.median(rates[n]), default=None
@@ -83,7 +87,7 @@ def main() -> None:
         spread = f"{min(rates[name]):.0f}-{max(rates[name]):.0f}"
         print(
             f"{name:24} {statistics.median(rates[name]):9.0f} {spread:>15} {ratio:10.2f} "
-            f"{_ratio(rates[name], rates[LIMIT]):9.3f} {memory[name]:8.0f}"
+            f"{_ratio(rates[name], rates[LIMIT]):9.3f} {f'{memory[name]:.0f}' if name in memory else '-':>8}"
         )
     if not arguments.defaults:
         print(
@@ -118,16 +122,15 @@ def _ratio(ours: list[float], theirs: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
-def _build(videos: Path, output: Path, flags: list[str]) -> tuple[int, float, float]:
-    """Frames stored, seconds, and peak memory in MB of a new build, scan included."""
+def _build_command(videos: Path, output: Path, flags: list[str]) -> list[str]:
+    """The command of a new build, scan included. What lies at `output` is removed."""
     for leftover in output.parent.glob(output.name + "*"):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     program = Path(sys.executable).with_name("cache-build")
-    seconds, megabytes = _measure([[str(program), "--videos", str(videos), "--out", str(output), *flags]])
-    return read_manifest(output).num_frames, seconds, megabytes
+    return [str(program), "--videos", str(videos), "--out", str(output), *flags]
 
 
-def _ffmpeg(videos: Path, output: Path, side_by_side: int) -> tuple[float, float]:
+def _ffmpeg(videos: Path, output: Path, side_by_side: int) -> float:
     """Turn every video into 224x224 JPEG files, with a number of processes at a time."""
     shutil.rmtree(output, ignore_errors=True)
     commands = []
@@ -142,19 +145,19 @@ def _ffmpeg(videos: Path, output: Path, side_by_side: int) -> tuple[float, float
                 str(folder / "%08d.jpg"),
             ]
         )
-    return _measure(commands, side_by_side=side_by_side)
+    return _seconds(commands, side_by_side=side_by_side)
 
 
-def _bare(videos: Path) -> tuple[float, float]:
+def _bare(videos: Path) -> float:
     """Decode, resize and encode every video in two processes."""
     workers = _ready_workers(videos, number=2)
     started = time.monotonic()
     for worker in workers:
         _begin(worker)
     for worker in workers:
-        if worker.wait():
-            raise SystemExit(f"{worker.args} ended with {worker.returncode}")
-    return time.monotonic() - started, 0.0
+        worker.wait()
+        _require_success(worker)
+    return time.monotonic() - started
 
 
 def _ready_workers(videos: Path, *, number: int) -> list[subprocess.Popen[str]]:
@@ -193,31 +196,43 @@ def _side_by_side(videos: Path, output: Path) -> tuple[float, float]:
         for name, process in list(running.items()):
             if process.poll() is not None:
                 seconds[name] = time.monotonic() - started
-                if process.returncode:
-                    raise SystemExit(f"{process.args} ended with {process.returncode}")
+                _require_success(process)
                 del running[name]
     return seconds["limit"], seconds["build"]
 
 
-def _measure(commands: list[list[str]], *, side_by_side: int = 1) -> tuple[float, float]:
-    """Seconds and peak summed PSS in MB of running the commands."""
-    waiting, running, peak = list(commands), [], 0.0
-    started = sampled = time.monotonic()
+def _seconds(commands: list[list[str]], *, side_by_side: int = 1) -> float:
+    """Seconds that the commands take, so many at a time."""
+    waiting, running = list(commands), list[subprocess.Popen[bytes]]()
+    started = time.monotonic()
     while waiting or running:
         while waiting and len(running) < side_by_side:
-            running.append(
-                subprocess.Popen(waiting.pop(0), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-            )
+            running.append(_started(waiting.pop(0)))
         time.sleep(0.005)
-        if len(commands) == 1 and time.monotonic() - sampled > MEMORY_SAMPLE_SECONDS:
-            sampled = time.monotonic()
-            peak = max(peak, _tree_megabytes(running[0].pid))
         for process in list(running):
             if process.poll() is not None:
-                if process.returncode:
-                    raise SystemExit(f"{process.args} ended with {process.returncode}")
+                _require_success(process)
                 running.remove(process)
-    return time.monotonic() - started, peak
+    return time.monotonic() - started
+
+
+def _peak_megabytes(command: list[str]) -> float:
+    """Peak PSS in MB of the processes of a command, summed."""
+    process, peak = _started(command), 0.0
+    while process.poll() is None:
+        time.sleep(MEMORY_SAMPLE_SECONDS)
+        peak = max(peak, _tree_megabytes(process.pid))
+    _require_success(process)
+    return peak
+
+
+def _started(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def _require_success(process: subprocess.Popen[Any]) -> None:
+    if process.returncode:
+        raise SystemExit(f"{process.args} ended with {process.returncode}")
 
 
 def _tree_megabytes(pid: int) -> float:

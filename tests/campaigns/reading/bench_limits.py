@@ -32,6 +32,8 @@ from loader import FrameLoader
 BATCH_SIZE = 128
 NUM_THREADS = 2
 BUFFERS = 6
+REST_SECONDS = 0.3
+"""Before each measurement: a loader reads ahead for a moment after its own, which must not count against the next."""
 CACHES = {
     "tar": ["--encoding", "raw"],
     "zarr": ["--format", "zarr", "--encoding", "raw"],
@@ -108,6 +110,7 @@ def run(group: str, options: argparse.Namespace) -> None:
     found: dict[str, list[float]] = {name: [] for name in rates}
     for number in range(options.rounds):
         for name in [*rates][:: -1 if number % 2 else 1]:
+            time.sleep(REST_SECONDS)
             found[name].append(rates[name](options.seconds))
     first = found[GROUPS[group][0]]
     for name, some in found.items():
