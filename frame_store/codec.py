@@ -1,12 +1,13 @@
 """A frame's pixels as bytes: raw, JPEG, Zstandard. The libraries release the GIL while they encode and decode."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol, TypeAlias
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
-from crc32c import crc32c as crc32c_of_buffer
 
 from frame_store.manifest import ChromaSubsampling, Encoding
 from frame_store.protocol import Frames
@@ -150,4 +151,25 @@ def crc32c(payload: bytes | memoryview) -> int:
     >>> hex(crc32c(b"123456789"))
     '0xe3069283'
     """
-    return crc32c_of_buffer(payload)
+    return _CRC32C_OF_BUFFER(payload)
+
+
+def _crc32c_of_buffer() -> Callable[[Payload], int]:
+    """The function of the package `crc32c`, out of its compiled module alone.
+
+    The package itself imports `importlib.metadata` and `argparse`, which take 2 MB and 23 ms of each process.
+    """
+    package = find_spec("crc32c")
+    if package is not None:
+        spec = PathFinder.find_spec("_crc32c", package.submodule_search_locations)
+        if spec is not None and spec.loader is not None:
+            module = module_from_spec(spec)
+            spec.loader.exec_module(module)
+            function: Callable[[Payload], int] = module.crc32c
+            return function
+    from crc32c import crc32c as function_of_package  # a version whose modules have other names
+
+    return function_of_package
+
+
+_CRC32C_OF_BUFFER: Final = _crc32c_of_buffer()

@@ -33,6 +33,11 @@ def test_frame_loader_and_augmentation_need_torch_alone():
     assert modules_after("from loader import Augmentation, FrameLoader, FrameDataset") & HEAVY == {"torch"}
 
 
+def test_a_worker_of_a_build_reads_no_metadata_of_packages():
+    """It would take memory and time of every process, as the package `crc32c` does."""
+    assert "importlib.metadata" not in modules_after("import cache_builder.jobs")
+
+
 def test_a_report_on_samplers_needs_no_torch():
     assert "torch" not in modules_after("import frame_cache_tools.bias.cli")
 
