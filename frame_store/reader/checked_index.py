@@ -104,19 +104,14 @@ class CheckedIndex:
             StoreDamagedError: a row cannot be right (`find_row_problem`), or a file was cut or changed.
         """
         shard_ids = np.searchsorted(self._shard_ends, ids, side="right")
-        rows: FrameRows = self.unchecked_rows(ids).astype(
-            ROW_DTYPE
-        )  # each column at once: this is called a batch
+        rows: FrameRows = self.unchecked_rows(ids).astype(ROW_DTYPE)
         is_sound = self._is_sound[shard_ids]
         if not is_sound.all():
             for shard_id in np.unique(shard_ids[~is_sound]).tolist():
                 self._check_shard(shard_id)
         # The map shows what is written to the file beside the check above. Such a row must not lead out of its shard.
-        byte_offsets, byte_lengths, largest = (
-            rows["byte_offset"],
-            rows["byte_length"],
-            self._max_payload_bytes,
-        )
+        byte_offsets, byte_lengths = rows["byte_offset"], rows["byte_length"]
+        largest = self._max_payload_bytes
         is_wrong = byte_lengths != largest if self._is_raw else byte_lengths > largest
         is_wrong |= rows["shard_id"] != shard_ids
         is_wrong |= (byte_offsets < 0) | (byte_offsets > self._shard_bytes[shard_ids] - byte_lengths)

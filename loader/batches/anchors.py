@@ -79,11 +79,10 @@ class AnchorBatch:
         found: dict[str, torch.Tensor] = {}
         for name in _NAMES:
             value = getattr(self, name)
-            if name not in self._by_name:
-                if value is not None:
-                    found[name] = value
-            elif value:
+            if name in self._by_name:
                 found |= {f"{name}[{key!r}]": tensor for key, tensor in value.items()}
+            elif value is not None:
+                found[name] = value
         return found
 
     def changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:
