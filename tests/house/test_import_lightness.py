@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-HEAVY = {"av", "click", "zarr", "webdataset", "torch", "torchvision"}
+HEAVY = {"av", "click", "llvmlite", "numba", "torch", "torchvision", "webdataset", "zarr"}
 
 
 def modules_after(code):

@@ -19,6 +19,7 @@ _PACKAGES = (
     "torchcodec",
     "numpy",
     "numba",
+    "llvmlite",
     "av",
     "simplejpeg",
     "pillow",
