@@ -3,22 +3,35 @@
 from av.video.frame import PictureType, VideoFrame
 
 from cache_builder.video.decode import MAX_PICTURES_COMPARED, DecodedFrame, Pictures
-from cache_builder.video.picture import LumaHasher, describe_matrix, picture_hash, read_display_matrix
+from cache_builder.video.picture import (
+    Rows,
+    describe_matrix,
+    has_equal_rows,
+    hash_of_rows,
+    luma_rows,
+    picture_hash,
+    read_display_matrix,
+)
 from frame_store.frame_findings import PictureFormat
 
 
 class FrameNotes:
-    """Notes of one unit's frames, in output order; lists have a row per frame."""
+    """Notes of one unit's frames, in output order; lists have a row per frame.
+
+    The latest frame stays in memory, to be compared with the next one.
+    """
 
     def __init__(self, *, is_first: bool) -> None:
         """None yet. `is_first`: the unit is its video's first one, and so has no edge before it."""
-        self._luma_hash = LumaHasher()
         self._num_first_pictures = 0 if is_first else MAX_PICTURES_COMPARED
         self.packets: list[int] = []
         self.pts_seconds: list[float] = []
         self.is_intra: list[bool] = []
-        self.luma_hashes: list[int] = []
-        """Empty where frames are in a GPU's memory."""
+        self._first_luma_hash: int | None = None
+        self._latest_rows: Rows | None = None
+        self.repeats: list[bool] = []
+        """Whether a frame is equal to the one before in every fourth row of luma; False for the first one. Empty where
+        frames are in a GPU's memory."""
         self.corrupt_positions: list[int] = []
         self.is_interlaced: list[bool] = []
         self.formats: list[tuple[int, PictureFormat]] = []
@@ -39,7 +52,7 @@ class FrameNotes:
             self.first_pictures.append((decoded.packet, picture_hash(frame)))
         is_on_gpu = frame.format.name == "cuda"
         if not is_on_gpu:
-            self.luma_hashes.append(self._luma_hash(frame))
+            self._compare(luma_rows(frame))
         picture_format = PictureFormat(
             width=frame.width,
             height=frame.height,
@@ -53,6 +66,19 @@ class FrameNotes:
         )
         if not self.formats or picture_format != self.formats[-1][1]:
             self.formats.append((position, picture_format))
+
+    @property
+    def edge_hashes(self) -> tuple[int, int] | None:
+        """`hash_of_rows` of the first and of the latest frame; None where none came, or they are in a GPU's memory."""
+        if self._first_luma_hash is None or self._latest_rows is None:
+            return None
+        return self._first_luma_hash, hash_of_rows(self._latest_rows)
+
+    def _compare(self, rows: Rows) -> None:
+        if self._latest_rows is None:
+            self._first_luma_hash = hash_of_rows(rows)
+        self.repeats.append(self._latest_rows is not None and has_equal_rows(rows, self._latest_rows))
+        self._latest_rows = rows
 
     def _orientation(self, frame: VideoFrame) -> str:
         matrix = read_display_matrix(frame)

@@ -16,8 +16,11 @@ class UnitReceipt(msgspec.Struct, frozen=True, kw_only=True):
     num_frames_decoded: int
     frames: bytes
     """`FRAME_DTYPE` row per decoded frame."""
-    luma_hashes: bytes
-    """uint32 per decoded frame (`LumaHasher`); empty if a GPU decoded them."""
+    repeats: bytes
+    """bool per decoded frame: whether it is equal to the frame before in every fourth row of luma; False for the first
+    one. Empty if a GPU decoded them."""
+    edge_hashes: tuple[int, int] | None
+    """`hash_of_rows` of the first and of the last frame; None if a GPU decoded them, or none came."""
     kept: bytes
     """`KEPT_DTYPE` row per stored frame."""
     corrupt_positions: list[int]

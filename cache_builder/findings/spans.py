@@ -32,8 +32,6 @@ GAP_IN_MEDIAN_STEPS: Final = 1.5
 MAX_REFERENCE_FRAMES: Final = 16
 """H.264, A.3.1: pictures that a decoder may keep to predict others from."""
 
-_NOT_HASHED: Final = -1
-
 
 class VideoFrames:
     """All decoded frames of one video, from the receipts of its units in packet order."""
@@ -51,6 +49,8 @@ class VideoFrames:
         # A GPU does not report the type of a picture. Each unit that it decodes without errors begins with a keyframe.
         self._is_intra = rows["is_intra"] | by_gpu
         self._is_interlaced = rows["is_interlaced"]
+        compared = [receipt.edge_hashes is not None for receipt in receipts]
+        self._is_compared = np.repeat(compared, counts).astype(bool)
         self._is_corrupt = np.zeros(len(rows), bool)
         for first, receipt in zip(self._firsts, receipts, strict=True):
             self._is_corrupt[first + np.array(receipt.corrupt_positions, np.int64)] = True
@@ -69,12 +69,11 @@ class VideoFrames:
             if first < change.frame < end
         ]
         corrupt_runs = runs_of_true(self._is_corrupt[first:end])
-        hashes = self._luma_hashes[first:end]
-        is_equal = np.concatenate([[False], (hashes[1:] == hashes[:-1]) & (hashes[1:] != _NOT_HASHED)])
-        is_equal = is_equal[: len(hashes)]
+        is_equal = self._is_repeat[first:end].copy()
+        is_equal[:1] = False
         is_equal[[change.frame for change in changes]] = False
         equal_runs = [(first - 1, last) for first, last in runs_of_true(is_equal)]
-        num_hashed = int((hashes != _NOT_HASHED).sum())
+        num_hashed = int(self._is_compared[first:end].sum())
         pts_seconds = self.pts_seconds[first:end]
         steps = np.diff(pts_seconds)
         rising = steps[steps > 0]
@@ -176,14 +175,20 @@ class VideoFrames:
         return self._damaged_spans(self._complaints())
 
     @cached_property
-    def _luma_hashes(self) -> npt.NDArray[np.int64]:
-        parts = [
-            np.frombuffer(receipt.luma_hashes, np.uint32).astype(np.int64)
-            if receipt.luma_hashes
-            else np.full(receipt.num_frames_decoded, _NOT_HASHED, np.int64)
-            for receipt in self._receipts
-        ]
-        return np.concatenate([np.zeros(0, np.int64), *parts])
+    def _is_repeat(self) -> npt.NDArray[np.bool_]:
+        """Of each frame, whether it is equal to the one before; across the edge of two units by their hashes."""
+        is_repeat = np.zeros(len(self._packets), bool)
+        hash_before: int | None = None
+        for first, receipt in zip(self._firsts.tolist(), self._receipts, strict=True):
+            if receipt.edge_hashes is not None:
+                first_hash, last_hash = receipt.edge_hashes
+                repeats = np.frombuffer(receipt.repeats, bool)
+                is_repeat[first : first + len(repeats)] = repeats
+                is_repeat[first] = first_hash == hash_before
+                hash_before = last_hash
+            elif receipt.num_frames_decoded:
+                hash_before = None
+        return is_repeat
 
     @cached_property
     def _format_changes(self) -> list[FormatChange]:

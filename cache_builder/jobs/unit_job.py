@@ -161,7 +161,8 @@ class UnitJob(StagedVideoJob, frozen=True, kw_only=True, eq=False):
             end_packet=unit.end_packet,
             num_frames_decoded=len(rows),
             frames=rows.tobytes(),
-            luma_hashes=np.array(notes.luma_hashes, np.uint32).tobytes(),
+            repeats=np.array(notes.repeats, bool).tobytes(),
+            edge_hashes=notes.edge_hashes,
             kept=np.array(kept, KEPT_DTYPE).tobytes(),
             corrupt_positions=notes.corrupt_positions,
             formats=notes.formats,
@@ -178,7 +179,10 @@ class UnitJob(StagedVideoJob, frozen=True, kw_only=True, eq=False):
     def _kept_frames(self, decoder: UnitDecoder, notes: FrameNotes) -> NumberedFrames:
         """(position in the unit, frame as decoded) of the frames to store."""
         keeps = self._selection()
-        for position, (frame, following_pts) in enumerate(_with_following_pts(decoder)):
+        # A frame is converted at once where it can be, while its pixels are in the CPU's cache.
+        has_to_wait = self.config.exact_fps is not None and self.keep is None and self.output_pts is None
+        frames = _with_following_pts(decoder) if has_to_wait else ((frame, None) for frame in decoder)
+        for position, (frame, following_pts) in enumerate(frames):
             notes.take(frame)
             shown_from_to = (frame.pts, following_pts)
             if self.output_pts is not None:
@@ -209,9 +213,13 @@ def _with_following_pts(decoder: UnitDecoder) -> Iterator[tuple[DecodedFrame, in
 
 
 def mean_squared_error(one: Frames, other: Frames) -> float:
-    """Mean squared difference over all pixels and channels."""
-    difference = one.astype(np.int32) - other
-    return float(np.mean(np.square(difference), dtype=np.float64))
+    """Mean squared difference over all pixels and channels of two uint8 frames.
+
+    Small types keep the arrays small: fresh memory costs more here than arithmetic.
+    """
+    difference = np.maximum(one, other) - np.minimum(one, other)
+    squares = np.square(difference, dtype=np.uint16)  # at most 255**2
+    return float(np.mean(squares, dtype=np.float64))
 
 
 def empty_receipt(unit: DecodeUnit, *, death: str) -> UnitReceipt:
@@ -221,7 +229,8 @@ def empty_receipt(unit: DecodeUnit, *, death: str) -> UnitReceipt:
         end_packet=unit.end_packet,
         num_frames_decoded=0,
         frames=b"",
-        luma_hashes=b"",
+        repeats=b"",
+        edge_hashes=None,
         kept=b"",
         corrupt_positions=[],
         formats=[],

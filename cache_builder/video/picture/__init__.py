@@ -23,7 +23,7 @@ from cache_builder.video.picture.geometry import (
     place_frame,
     with_aspect,
 )
-from cache_builder.video.picture.hashes import LumaHasher, picture_hash
+from cache_builder.video.picture.hashes import Rows, has_equal_rows, hash_of_rows, luma_rows, picture_hash
 from cache_builder.video.picture.levels import LevelConverter, converter_of, why_no_levels
 from cache_builder.video.picture.orientation import describe_matrix, read_display_matrix
 from cache_builder.video.picture.presentation import PresentationFacts, read_presentation
@@ -42,13 +42,16 @@ __all__ = [
     "FrameGeometry",
     "FramePlacement",
     "LevelConverter",
-    "LumaHasher",
     "Presentation",
     "PresentationFacts",
     "Resize",
+    "Rows",
     "converter_of",
     "describe_matrix",
     "find_colour_matrix",
+    "has_equal_rows",
+    "hash_of_rows",
+    "luma_rows",
     "native_geometry",
     "parse_aspect",
     "parse_size",

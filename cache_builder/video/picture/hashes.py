@@ -1,7 +1,7 @@
-"""Checksums of decoded pictures, to find out whether two are equal."""
+"""Whether decoded pictures are equal: by their rows within a process, by checksums across processes."""
 
 from functools import cache
-from typing import Final
+from typing import Final, TypeAlias
 
 import av
 import numpy as np
@@ -10,26 +10,30 @@ from av.video.plane import VideoPlane
 from frame_store.codec import crc32c
 
 LUMA_ROW_STEP: Final = 4
-"""`LumaHasher` reads every fourth row of luma: 0.1 ms a 1080p frame, where all rows cost 0.3 to 4 ms."""
+"""Every fourth row of luma is compared. A change of a picture is coded in blocks of at least four rows."""
+
+_FEW_ROWS_STEP: Final = 16
+"""Of the rows that are compared, each 16th is looked at first: most frames that differ do so there, too."""
+
+Rows: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 
 
-class LumaHasher:
-    """CRC-32C of every fourth row of a frame's first plane: luma, green (planar RGB) or all colours (packed).
+def luma_rows(frame: av.VideoFrame) -> Rows:
+    """A view of every fourth row of a frame's first plane: luma, green (planar RGB) or all colours (packed).
 
-    It keeps the memory of the rows: fresh memory pages cost more than filling them.
+    It keeps the frame in memory.
     """
+    return _pixels_of(frame.planes[0], frame.width, frame.format.name)[::LUMA_ROW_STEP]
 
-    def __init__(self) -> None:
-        """Keeps none yet."""
-        self._rows = np.empty((0, 0), np.uint8)
 
-    def __call__(self, frame: av.VideoFrame) -> int:
-        """The checksum of a frame in memory."""
-        rows = _pixels_of(frame.planes[0], frame.width, frame.format.name)[::LUMA_ROW_STEP]
-        if rows.shape != self._rows.shape:
-            self._rows = np.empty(rows.shape, np.uint8)
-        np.copyto(self._rows, rows)
-        return crc32c(self._rows.data)
+def has_equal_rows(one: Rows, other: Rows) -> bool:
+    """Whether the `luma_rows` of two frames are equal: 0.02 ms for 1080p that differs in a few rows, else 0.1 ms."""
+    return np.array_equal(one[::_FEW_ROWS_STEP], other[::_FEW_ROWS_STEP]) and np.array_equal(one, other)
+
+
+def hash_of_rows(rows: Rows) -> int:
+    """CRC-32C of the `luma_rows` of a frame, to compare frames of different processes."""
+    return crc32c(rows.tobytes())
 
 
 def picture_hash(frame: av.VideoFrame) -> int | None:
@@ -47,9 +51,7 @@ def picture_hash(frame: av.VideoFrame) -> int | None:
     return crc32c(b"".join(checksums))
 
 
-def _pixels_of(
-    plane: VideoPlane, width: int, pixel_format: str, number: int = 0
-) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+def _pixels_of(plane: VideoPlane, width: int, pixel_format: str, number: int = 0) -> Rows:
     """Bytes (rows, bytes of a row's pixels) of plane `number`."""
     row_bytes = -(-width * _bits_per_pixel(pixel_format, number) // 8)
     # A negative line size means rows from bottom to top; the buffer contains the same rows.
