@@ -11,6 +11,7 @@ from frame_cache_tools.samples import scheduling_kept
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache_builder.errors import VideoError
 from cache_builder.video.ffmpeg_log import demuxer_log
 from cache_builder.video.opening import DEFAULT_LIMITS
 from cache_builder.video.packets import nal_length_bytes, nal_unit_types, without_picture_data
@@ -171,3 +172,59 @@ def test_large_packets_break_the_rules_with_and_without_picture_data(tmp_path, c
                 )
     assert {whole for whole, _ in verdicts} == {True, False}
     assert all(whole == cut for whole, cut in verdicts)
+
+
+LARGE_PICTURES = {
+    "cabac": ("libx264", {"preset": "medium"}),
+    "cavlc": ("libx264", {"x264-params": "cabac=0:bframes=3"}),
+    "slices": ("libx264", {"x264-params": "slices=4"}),
+    "interlaced": ("libx264", {"x264-params": "interlaced=1"}),
+    "hevc": ("libx265", {"x265-params": "log-level=none:pools=none"}),
+}
+
+
+def outcome(path):
+    try:
+        return scan_video(path, "v").facts
+    except VideoError as error:
+        return str(error)
+
+
+def outcome_of_whole_packets(path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(packet_pass, "_BYTES_TO_CUT", 1 << 40)
+        return outcome(path)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("kind", LARGE_PICTURES)
+def test_the_headers_of_a_large_first_picture_tell_its_facts(tmp_path, monkeypatch, kind, suffix):
+    encoder, options = LARGE_PICTURES[kind]
+    path = tmp_path / f"v.{suffix}"
+    write_noise(path, encoder=encoder, size=(320, 240), options=options, aspect=Fraction(4, 3))
+    sizes = []
+    real = packet_pass.without_picture_data
+    monkeypatch.setattr(
+        packet_pass, "without_picture_data", lambda *args: sizes.append(len(args[0])) or real(*args)
+    )
+    facts = outcome(path)
+    assert sizes[0] > packet_pass._BYTES_TO_CUT
+    assert (facts.width, facts.height, facts.presentation.sample_aspect_ratio) == (320, 240, (4, 3))
+    assert facts == outcome_of_whole_packets(path, monkeypatch)
+
+
+@pytest.mark.parametrize("kind", ["cabac", "hevc"])
+def test_a_damaged_large_first_picture_has_the_same_facts(tmp_path, monkeypatch, kind):
+    encoder, options = LARGE_PICTURES[kind]
+    path = write_noise(tmp_path / "v.mp4", encoder=encoder, size=(320, 240), num_frames=3, options=options)
+    content = path.read_bytes()
+    with av.open(str(path)) as source:
+        first = next(source.demux(video=0))
+        begin, packet = first.pos, bytes(first)
+    end = begin + max(0, packet.find(b"x26") + 2000)  # behind the encoder's own description
+    for place in [*range(begin, begin + 30), *range(end, end + 60, 3), begin + len(packet) - 9]:
+        spoilt = bytearray(content)
+        spoilt[place] ^= 0x7F
+        path.write_bytes(spoilt)
+        found, expected = outcome(path), outcome_of_whole_packets(path, monkeypatch)
+        assert found == expected, place - begin

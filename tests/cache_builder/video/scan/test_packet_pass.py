@@ -323,15 +323,21 @@ class HoldingDecoder:
         self.packets, self.is_drained = [], False
 
 
+NOTES = SimpleNamespace(without_picture_data=lambda packet: packet)
+
+
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_decoder_that_cannot_be_drained_yet_is_left_as_it_was(fails):
+def test_a_decoder_that_cannot_be_drained_yet_gets_the_packet_anew(fails):
     decoder = HoldingDecoder(fails=fails)
     first, second = (SimpleNamespace(is_keyframe=True, pts=number) for number in range(2))
-    assert decoder.decode(first) == []
-    assert packet_pass._drained(decoder, first) is None
-    assert decoder.decode(second) == ["frame"]
+    assert packet_pass._decoded(decoder, first, first_of=NOTES) is None
+    assert decoder.packets == [first]
+    assert packet_pass._decoded(decoder, second, first_of=None) == "frame"
 
 
 @pytest.mark.parametrize("packet", [{"is_keyframe": False, "pts": 0}, {"is_keyframe": True, "pts": None}])
 def test_only_keyframes_with_pts_are_drained(packet):
-    assert packet_pass._drained(None, SimpleNamespace(**packet)) is None
+    decoder = HoldingDecoder(fails=False)
+    assert packet_pass._decoded(decoder, SimpleNamespace(**packet), first_of=NOTES) is None
+    assert len(decoder.packets) == 1
+    assert not decoder.is_drained
