@@ -104,6 +104,8 @@ def prepare(videos: Path, short: Path, folder: Path) -> None:
 
 
 def run(group: str, options: argparse.Namespace) -> None:
+    for pattern in ["raw.npy", "tar/**/*", "zarr/**/*"] if group == "raw" else [f"{group}/**/*"]:
+        read_all(options.folder, pattern)
     rates = rates_of(group, options.folder)
     for rate in rates.values():
         rate(0.5)  # maps and memory
@@ -120,6 +122,15 @@ def run(group: str, options: argparse.Namespace) -> None:
             f"{GROUPS[group][0]} ({min(ratios):.3f} to {max(ratios):.3f})",
             flush=True,
         )
+
+
+def read_all(folder: Path, pattern: str) -> None:
+    """Bring files into the page cache."""
+    for path in folder.glob(pattern):
+        if path.is_file():
+            with path.open("rb") as file:
+                while file.read(1 << 22):
+                    pass
 
 
 def rates_of(group: str, folder: Path) -> dict[str, Rate]:

@@ -1,4 +1,7 @@
-"""What bare libraries reach on the same frames in the same run. No reader of frames can be faster than these."""
+"""What bare libraries reach on the same frames in the same run.
+
+No reader decodes faster. Several threads copy raw frames faster than `TakeLimit`, and so does a copy past the caches.
+"""
 
 import threading
 import time
