@@ -90,6 +90,8 @@ class ZstdCodec:
     def __init__(self, *, level: int) -> None:
         self._level = level
         self._of_thread = threading.local()
+        self._checked = (b"", -1)
+        """The latest header that was checked, and how many bytes of pixels it states: those of a cache are equal."""
 
     def encode(self, frame: Frames) -> bytes:
         """Encode a frame."""
@@ -106,24 +108,24 @@ class ZstdCodec:
         """Decode payloads, in place, with a decoder that the calling thread keeps: a new one costs a fifth more."""
         import zstandard
 
-        for payload, out in zip(payloads, outs, strict=True):
-            _require_content_size(payload, out.nbytes)
         try:
             decoder = self._of_thread.decoder
         except AttributeError:
             decoder = self._of_thread.decoder = zstandard.ZstdDecompressor()
-        open_stream, slots = decoder.stream_reader, [out.reshape(-1).view(np.uint8) for out in outs]
+        open_stream, (header, num_bytes) = decoder.stream_reader, self._checked
         try:
-            for payload, slot in zip(payloads, slots, strict=True):
+            for payload, out in zip(payloads, outs, strict=True):
+                if payload[: len(header)] != header or out.nbytes != num_bytes:
+                    header, num_bytes = self._checked = _header_for(payload, out.nbytes), out.nbytes
                 # All of the frame and room for all of its pixels: libzstd then decodes without a buffer in between.
-                num_decoded = open_stream(payload).readinto(slot)
-                if num_decoded != slot.nbytes:
-                    raise ValueError(f"Zstandard frame that ends after {num_decoded} of {slot.nbytes} bytes")
+                if (num_decoded := open_stream(payload).readinto(out)) != num_bytes:
+                    raise ValueError(f"Zstandard frame that ends after {num_decoded} of {num_bytes} bytes")
         except zstandard.ZstdError as error:
             raise ValueError(str(error)) from error
 
 
-def _require_content_size(payload: Payload, num_bytes: int) -> None:
+def _header_for(payload: Payload, num_bytes: int) -> bytes:
+    """The header of a Zstandard frame. Raises ValueError if it does not state this number of bytes of pixels."""
     import zstandard
 
     found: int | None = None
@@ -132,6 +134,7 @@ def _require_content_size(payload: Payload, num_bytes: int) -> None:
     if found != num_bytes:
         text = "an unknown number of bytes" if found in {None, -1} else f"{found} bytes"
         raise ValueError(f"Zstandard frame of {text} of pixels, expected {num_bytes}")
+    return bytes(payload[: zstandard.frame_header_size(payload)])
 
 
 def make_codec(encoding: Encoding) -> PixelCodec:

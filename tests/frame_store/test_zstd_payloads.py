@@ -51,6 +51,18 @@ def test_a_decoder_goes_on_after_an_error():
     assert (out == frame).all()
 
 
+@given(st.lists(st.sampled_from([1, 2, 300]), min_size=1, max_size=6), st.integers(0, 5))
+def test_frames_of_other_sizes_may_follow_each_other(heights, wrong):
+    frames = [np.full((height, 8, 3), number, np.uint8) for number, height in enumerate(heights)]
+    payloads, outs = [CODEC.encode(frame) for frame in frames], [np.empty_like(frame) for frame in frames]
+    CODEC.decode_all(payloads, outs)
+    assert all((out == frame).all() for out, frame in zip(outs, frames, strict=True))
+    if wrong < len(outs):
+        outs[wrong] = np.empty((outs[wrong].shape[0] + 1, 8, 3), np.uint8)
+        with pytest.raises(ValueError, match="of pixels, expected"):
+            CODEC.decode_all(payloads, outs)
+
+
 def test_threads_have_decoders_of_their_own():
     frames = [frame_of(seed) for seed in range(8)]
     payloads = [CODEC.encode(frame) for frame in frames]
