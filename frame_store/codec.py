@@ -79,7 +79,8 @@ class JpegCodec:
         """Decode payloads."""
         decode = self._decode
         for payload, out in zip(payloads, outs, strict=True):
-            shape = decode(payload, colorspace="RGB", buffer=out).shape
+            # Without names of arguments, which take 1 us of a call: accurate DCT and upsampling, no smaller size.
+            shape = decode(payload, "RGB", False, False, 0, 0, 1, out).shape
             if shape != out.shape:
                 raise ValueError(f"JPEG of shape {shape}, expected {out.shape}")
 
