@@ -10,7 +10,6 @@ import tarfile
 import threading
 import time
 import warnings
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +119,8 @@ def ours(folder, cache, sampling):
     is_fast = cache == "jpegfast"  # the fast DCT, with which FFCV decodes; it is less exact
     store = frame_store.open_store(f"{folder}/{'jpeg' if is_fast else cache}")
     if is_fast:
-        store._codec._decode = partial(store._codec._decode, fastdct=True)
+        decode = store._codec._decode
+        store._codec._decode = lambda payload, colours, _, *rest: decode(payload, colours, True, *rest)
     loader = FrameLoader(store, batch_size=BATCH_SIZE, sampling=sampling, remainder="drop")
     return (batch.frames for batch in forever(loader))
 
