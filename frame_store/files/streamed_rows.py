@@ -6,7 +6,6 @@ read the line. Python has no such store, and the C library uses it for single co
 """
 
 import ctypes
-import mmap
 import os
 import threading
 from collections.abc import Iterator
@@ -42,12 +41,12 @@ class StreamingGather:
 
         Raises:
             ImportError: `llvmlite` is not installed.
-            RuntimeError: LLVM cannot compile for this CPU, or the process may not execute what LLVM compiles.
+            OSError: the process may not execute what LLVM compiles (`MemoryDenyWriteExecute=` of systemd).
+            RuntimeError: LLVM cannot compile for this CPU.
         """
         import llvmlite.binding as llvm
 
-        if not _may_execute_new_code():
-            raise RuntimeError("this process may not execute memory that it has written")
+        llvm.check_jit_execution()
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_default_triple().create_target_machine(
@@ -80,20 +79,6 @@ def streaming_gather() -> StreamingGather | None:
             return StreamingGather()
         except (ImportError, OSError, RuntimeError):
             return None
-
-
-def _may_execute_new_code() -> bool:
-    """Whether the system lets this process execute memory that it has written.
-
-    Some services forbid it (`MemoryDenyWriteExecute=` of systemd). LLVM does not notice, and the first call is a crash.
-    """
-    page = mmap.mmap(-1, mmap.PAGESIZE)
-    page[0] = 1
-    protect = ctypes.CDLL(None).mprotect
-    protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(page))
-    is_allowed: bool = protect(address, mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC) == 0
-    return is_allowed
 
 
 def _assembly() -> str:

@@ -229,10 +229,13 @@ class Augmentation:
 
 @cache
 def compiled_augment() -> Callable[..., None] | None:
-    """`augment_images_compiled`; None where numba is not installed, or is not for this version of numpy."""
+    """`augment_images_compiled`; None where numba is not installed, or is not for this version of numpy.
+
+    None, too, where the process may not execute new code (`MemoryDenyWriteExecute=` of systemd).
+    """
     try:
         from loader.augment.apply_compiled import augment_images_compiled
-    except ImportError:
+    except (ImportError, OSError):
         return None
     return augment_images_compiled
 

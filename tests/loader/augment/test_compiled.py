@@ -72,6 +72,29 @@ def test_without_numba_torch_does_it(monkeypatch):
     assert compiled_augment.__wrapped__() is None
 
 
+WITHOUT_NEW_CODE = """
+import ctypes, sys
+import torch
+from loader.augment import Augmentation
+from loader import ColorJitter
+if ctypes.CDLL(None).prctl(65, *map(ctypes.c_ulong, (1, 0, 0, 0))):  # PR_SET_MDWE, since Linux 6.3
+    sys.exit(77)
+frames = torch.arange(2 * 3 * 6 * 7).reshape(2, 3, 6, 7).to(torch.uint8)
+torch.save(Augmentation(jitter=ColorJitter(hue=0.1))(frames, frame_ids=[3, 4], epoch=0), sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that forbids it so")
+def test_where_a_process_may_execute_no_new_code_torch_does_it(tmp_path):
+    done = subprocess.run([sys.executable, "-c", WITHOUT_NEW_CODE, tmp_path / "images"])
+    if done.returncode == 77:
+        pytest.skip("this kernel cannot forbid it")
+    assert done.returncode == 0
+    frames = torch.arange(2 * 3 * 6 * 7).reshape(2, 3, 6, 7).to(torch.uint8)
+    expected = Augmentation(jitter=ColorJitter(hue=0.1))(frames, frame_ids=[3, 4], epoch=0)
+    assert (torch.load(tmp_path / "images") - expected).abs().max() < 1e-5
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (16, 23)])
 def test_every_layout_gives_the_same(size):
     frames = hard_frames(24, height=size[0], width=size[1])
