@@ -13,8 +13,8 @@ from cache_builder.video.picture import has_equal_rows, hash_of_rows, luma_rows
 HEIGHT, WIDTH = 200, 34
 
 
-def decoded(position, *changed_rows, width=WIDTH):
-    luma = np.full((HEIGHT, width), 7, np.uint8)
+def decoded(position, *changed_rows, height=HEIGHT, width=WIDTH):
+    luma = np.full((height, width), 7, np.uint8)
     for row in changed_rows:
         luma[row, width // 2] = 8
     frame = av.VideoFrame.from_ndarray(luma, format="gray")
@@ -59,7 +59,9 @@ def test_rows_that_are_not_among_the_few_count_too(row):
 
 
 def test_frames_of_other_sizes_do_not_repeat():
-    assert notes_of([decoded(0), decoded(1, width=WIDTH + 2), decoded(2)]).repeats == [False] * 3
+    sizes = [{}, {"width": WIDTH + 2}, {"height": 8}, {}, {"height": 8}]
+    frames = [decoded(position, **size) for position, size in enumerate(sizes)]
+    assert notes_of(frames).repeats == [False] * 5
 
 
 def test_the_frame_that_is_kept_for_the_next_one_is_not_a_copy():
