@@ -4,20 +4,18 @@ from frame_store.files.mapped_range import MappedRange
 from frame_store.files.opening import OpenFile, open_inside, read_inside, require_plain_file
 from frame_store.files.page_cache import is_cached, will_need
 from frame_store.files.publishing import create_file, publish_folder, sync_path, sync_tree, write_file
-from frame_store.files.streamed_rows import LINE_BYTES, MIN_STREAMED_BYTES, streaming_gather
+from frame_store.files.streamed_rows import gather_streaming
 
 __all__ = [
-    "LINE_BYTES",
-    "MIN_STREAMED_BYTES",
     "MappedRange",
     "OpenFile",
     "create_file",
+    "gather_streaming",
     "is_cached",
     "open_inside",
     "publish_folder",
     "read_inside",
     "require_plain_file",
-    "streaming_gather",
     "sync_path",
     "sync_tree",
     "will_need",

@@ -81,6 +81,16 @@ def streaming_gather() -> StreamingGather | None:
             return None
 
 
+def gather_streaming(
+    memory: npt.NDArray[np.uint8], first_bytes: npt.NDArray[np.int64], rows: npt.NDArray[np.uint8]
+) -> bool:
+    """`StreamingGather`, where it can be compiled and pays: of `MIN_STREAMED_BYTES` or more. Whether it has copied."""
+    if rows.size < MIN_STREAMED_BYTES or rows.shape[1] < LINE_BYTES or (gather := streaming_gather()) is None:
+        return False
+    gather(memory, first_bytes, rows)
+    return True
+
+
 def _assembly() -> str:
     """The function in LLVM's assembly language, whose spelling of pointers depends on the version of LLVM."""
     from llvmlite import ir

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from frame_store.files import LINE_BYTES, MIN_STREAMED_BYTES, MappedRange, streaming_gather
+from frame_store.files import MappedRange, gather_streaming
 from frame_store.protocol import Frames
 from frame_store.reader.open_shards import ShardFiles
 
@@ -52,13 +52,12 @@ class MappedShards:
         """
         addresses = self.addresses(frame_ids, shard_ids, byte_offsets)
         rows = out.reshape(len(out), -1).view(np.uint8)
+        memory = self._range.memory
+        if gather_streaming(memory, addresses, rows) or self._gather_with_torch(addresses, rows):
+            return
         num_bytes = rows.shape[1]
-        if rows.size >= MIN_STREAMED_BYTES and num_bytes >= LINE_BYTES and (gather := streaming_gather()):
-            gather(self._range.memory, addresses, rows)
-        elif not self._gather_with_torch(addresses, rows):
-            memory = self._range.memory
-            parts = [memory[first : first + num_bytes] for first in addresses.tolist()]
-            np.concatenate(parts, out=rows.reshape(-1))
+        parts = [memory[first : first + num_bytes] for first in addresses.tolist()]
+        np.concatenate(parts, out=rows.reshape(-1))
 
     def addresses(
         self,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from frame_store.files import streaming_gather
+from frame_store.files.streamed_rows import streaming_gather
 from tests.campaigns.reading.bench_limits import BUFFERS, in_threads
 
 NUM_ROWS, ROW_BYTES = 8000, 224 * 224 * 3

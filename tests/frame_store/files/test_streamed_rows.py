@@ -9,10 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import frame_store
-from frame_store.files import LINE_BYTES, MIN_STREAMED_BYTES, streaming_gather
-from frame_store.files.streamed_rows import StreamingGather
+from frame_store.files import streamed_rows
+from frame_store.files.streamed_rows import (
+    LINE_BYTES,
+    MIN_STREAMED_BYTES,
+    StreamingGather,
+    streaming_gather,
+)
 from frame_store.manifest import Encoding
-from frame_store.reader import mapped_shards
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 
 pytest.importorskip("llvmlite", reason="llvmlite compiles this copy")
@@ -63,7 +67,7 @@ def test_large_batches_of_a_cache_are_streamed(tmp_path, monkeypatch, name, veri
         sizes.append(rows.nbytes)
         streaming_gather()(memory, first_bytes, rows)
 
-    monkeypatch.setattr(mapped_shards, "streaming_gather", lambda: spied)
+    monkeypatch.setattr(streamed_rows, "streaming_gather", lambda: spied)
     store = frame_store.open_store(tmp_path / name, verify_reads=verify_reads)
     num_frames = -(-MIN_STREAMED_BYTES // golden_frames(name)[0].nbytes)
     ids = np.arange(num_frames) * 7 % len(store)
@@ -78,7 +82,7 @@ def test_frames_smaller_than_a_line_are_copied_as_before(tmp_path, monkeypatch):
     frames = np.arange(9 * 4 * 5 * 3, dtype=np.uint8).reshape(9, 4, 5, 3)
     assert frames[0].nbytes < LINE_BYTES
     write_store(tmp_path / "cache", "wds", Encoding(name="raw"), frames)
-    monkeypatch.setattr(mapped_shards, "streaming_gather", lambda: pytest.fail("the row is too short"))
+    monkeypatch.setattr(streamed_rows, "streaming_gather", lambda: pytest.fail("the row is too short"))
     ids = np.arange(MIN_STREAMED_BYTES // frames[0].nbytes + 1) % len(frames)
     np.testing.assert_array_equal(frame_store.open_store(tmp_path / "cache").read_frames(ids), frames[ids])
 
@@ -107,8 +111,7 @@ def _refuse(_):
 FORKED = """
 import os, signal, threading, time
 import numpy as np
-from frame_store.files import streaming_gather
-from frame_store.files.streamed_rows import StreamingGather
+from frame_store.files.streamed_rows import StreamingGather, streaming_gather
 
 begun, is_compiled = threading.Event(), []
 compile_now = StreamingGather.__init__
@@ -143,7 +146,7 @@ def test_a_fork_waits_until_the_function_is_compiled():
 WITHOUT_NEW_CODE = """
 import ctypes, sys
 import numpy as np, frame_store
-from frame_store.files import streaming_gather
+from frame_store.files.streamed_rows import streaming_gather
 if ctypes.CDLL(None).prctl(65, *map(ctypes.c_ulong, (1, 0, 0, 0))):  # PR_SET_MDWE, since Linux 6.3
     sys.exit(77)
 assert streaming_gather() is None
