@@ -6,8 +6,6 @@ read the line. Python has no such store, and the C library uses it for single co
 """
 
 import ctypes
-import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from frame_store.shared import lock_free_after_fork
 
 if TYPE_CHECKING:
     from llvmlite import ir
@@ -26,11 +26,7 @@ MIN_STREAMED_BYTES: Final = 8 << 20
 """Smaller copies may still be in the cache when the caller reads them: `docs/PERFORMANCE.md` has the trial."""
 
 # LLVM compiles under a lock of llvmlite. A child that is forked at that moment would wait for this lock for ever.
-_COMPILES: Final = threading.Lock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_COMPILES.acquire, after_in_parent=_COMPILES.release, after_in_child=_COMPILES.release
-    )
+_COMPILES: Final = lock_free_after_fork()
 
 
 class StreamingGather:

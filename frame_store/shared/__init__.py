@@ -18,6 +18,7 @@ from frame_store.shared.descriptors import (
     num_files_to_keep,
     raise_if_out_of_files,
 )
+from frame_store.shared.fork_lock import lock_free_after_fork
 from frame_store.shared.imports import hidden_loader_text, lazy_names
 from frame_store.shared.shard_balance import chi2_of_uniform_shards
 from frame_store.shared.video_extensions import EXTENSIONS_TEXT, is_video_name
@@ -43,6 +44,7 @@ __all__ = [
     "lazy_names",
     "listed",
     "load_library",
+    "lock_free_after_fork",
     "num_files_to_keep",
     "num_usable_cpus",
     "raise_if_out_of_files",

@@ -1,6 +1,5 @@
 """Threads that read batches. Each computes with one torch thread: more would compete with the other readers."""
 
-import os
 import threading
 import weakref
 from collections import deque
@@ -13,17 +12,13 @@ from typing import Final, Generic, TypeVar, cast
 
 import torch
 
+from frame_store.shared import lock_free_after_fork
+
 Result = TypeVar("Result")
 
 # torch.set_num_threads(1) also sets the default for new threads. Without the lock, a thread that starts before that
 # default is restored would take 1 for the original value.
-_NUMBER_IS_BEING_SET: Final = threading.Lock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_NUMBER_IS_BEING_SET.acquire,
-        after_in_parent=_NUMBER_IS_BEING_SET.release,
-        after_in_child=_NUMBER_IS_BEING_SET.release,
-    )
+_NUMBER_IS_BEING_SET: Final = lock_free_after_fork()
 
 
 class Reading(Generic[Result]):

@@ -18,6 +18,7 @@ from frame_store.files.streamed_rows import (
 )
 from frame_store.manifest import Encoding
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
+from tests.support.faults.no_new_code import run_without_new_code
 
 pytest.importorskip("llvmlite", reason="llvmlite compiles this copy")
 
@@ -144,28 +145,19 @@ def test_a_fork_waits_until_the_function_is_compiled():
 
 
 WITHOUT_NEW_CODE = """
-import ctypes, sys
+import sys
 import numpy as np, frame_store
 from frame_store.files.streamed_rows import streaming_gather
-if ctypes.CDLL(None).prctl(65, *map(ctypes.c_ulong, (1, 0, 0, 0))):  # PR_SET_MDWE, since Linux 6.3
-    sys.exit(77)
 assert streaming_gather() is None
 sys.stdout.buffer.write(frame_store.open_store(sys.argv[1]).read_frames(np.arange(8000) % 10).tobytes())
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that forbids it so")
 def test_a_process_that_may_execute_no_new_code_copies_as_before(tmp_path):
     write_store(tmp_path / "cache", *GOLDEN_ENCODINGS[RAW[0]], golden_frames(RAW[0]))
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_NEW_CODE, tmp_path / "cache"], stdout=subprocess.PIPE
-    )
-    if done.returncode == 77:
-        pytest.skip("this kernel cannot forbid it")
     frames = golden_frames(RAW[0])
     assert frames.nbytes * 800 > MIN_STREAMED_BYTES
-    assert done.returncode == 0
-    assert done.stdout == frames.tobytes() * 800
+    assert run_without_new_code(WITHOUT_NEW_CODE, tmp_path / "cache") == frames.tobytes() * 800
 
 
 def test_a_second_function_copies_as_the_first_one():

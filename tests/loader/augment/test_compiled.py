@@ -14,6 +14,7 @@ from loader.augment import apply_compiled
 from loader.augment.augmentation import compiled_augment
 from loader.augment.compiled_jitter import compiled_and_kept
 from tests.support.augmentation import hard_frames, random_parameters
+from tests.support.faults.no_new_code import run_without_new_code
 
 JITTER = ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2)
 
@@ -73,23 +74,16 @@ def test_without_numba_torch_does_it(monkeypatch):
 
 
 WITHOUT_NEW_CODE = """
-import ctypes, sys
+import sys
 import torch
-from loader.augment import Augmentation
-from loader import ColorJitter
-if ctypes.CDLL(None).prctl(65, *map(ctypes.c_ulong, (1, 0, 0, 0))):  # PR_SET_MDWE, since Linux 6.3
-    sys.exit(77)
+from loader import Augmentation, ColorJitter
 frames = torch.arange(2 * 3 * 6 * 7).reshape(2, 3, 6, 7).to(torch.uint8)
 torch.save(Augmentation(jitter=ColorJitter(hue=0.1))(frames, frame_ids=[3, 4], epoch=0), sys.argv[1])
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that forbids it so")
 def test_where_a_process_may_execute_no_new_code_torch_does_it(tmp_path):
-    done = subprocess.run([sys.executable, "-c", WITHOUT_NEW_CODE, tmp_path / "images"])
-    if done.returncode == 77:
-        pytest.skip("this kernel cannot forbid it")
-    assert done.returncode == 0
+    run_without_new_code(WITHOUT_NEW_CODE, tmp_path / "images")
     frames = torch.arange(2 * 3 * 6 * 7).reshape(2, 3, 6, 7).to(torch.uint8)
     expected = Augmentation(jitter=ColorJitter(hue=0.1))(frames, frame_ids=[3, 4], epoch=0)
     assert (torch.load(tmp_path / "images") - expected).abs().max() < 1e-5
