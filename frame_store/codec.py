@@ -1,7 +1,7 @@
 """A frame's pixels as bytes: raw, JPEG, Zstandard. The libraries release the GIL while they encode and decode."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
@@ -27,7 +27,7 @@ class PixelCodec(Protocol):
         """Decode into `out` (H, W, C), C-contiguous. Raises ValueError if the payload is not such a frame."""
         ...
 
-    def decode_all(self, payloads: Sequence[Payload], outs: Sequence[Frames]) -> None:
+    def decode_all(self, payloads: Iterable[Payload], outs: Iterable[Frames]) -> None:
         """`decode_into` for each, with few steps between two frames: a decoded frame empties the CPU's cache.
 
         The error does not tell the payload that is not a frame. Some of `outs` are written then.
@@ -48,7 +48,7 @@ class RawCodec:
             raise ValueError(f"raw frame of {counted(len(payload), 'byte')}, expected {out.nbytes}")
         out.reshape(-1).view(np.uint8)[:] = np.frombuffer(payload, np.uint8)
 
-    def decode_all(self, payloads: Sequence[Payload], outs: Sequence[Frames]) -> None:
+    def decode_all(self, payloads: Iterable[Payload], outs: Iterable[Frames]) -> None:
         """Decode payloads."""
         for payload, out in zip(payloads, outs, strict=True):
             self.decode_into(payload, out)
@@ -75,7 +75,7 @@ class JpegCodec:
         """Decode a payload."""
         self.decode_all([payload], [out])
 
-    def decode_all(self, payloads: Sequence[Payload], outs: Sequence[Frames]) -> None:
+    def decode_all(self, payloads: Iterable[Payload], outs: Iterable[Frames]) -> None:
         """Decode payloads."""
         decode = self._decode
         for payload, out in zip(payloads, outs, strict=True):
@@ -105,7 +105,7 @@ class ZstdCodec:
         """Decode a payload. Bytes behind its Zstandard frame are not looked at."""
         self.decode_all([payload], [out])
 
-    def decode_all(self, payloads: Sequence[Payload], outs: Sequence[Frames]) -> None:
+    def decode_all(self, payloads: Iterable[Payload], outs: Iterable[Frames]) -> None:
         """Decode payloads, in place, with a decoder that the calling thread keeps: a new one costs a fifth more."""
         import zstandard
 

@@ -152,6 +152,32 @@ class PrefetchingStore(FrameStore, Protocol):
         ...
 
 
+class LocatedFrames(Protocol):
+    """Frames that a store has looked up. The store alone knows what else is in it."""
+
+    @property
+    def rows(self) -> FrameRows:
+        """Their rows, shape (B,)."""
+        ...
+
+    def part(self, first: int, end: int) -> "LocatedFrames":
+        """The frames at `first`, ..., `end` - 1."""
+        ...
+
+
+@runtime_checkable
+class LocatesFrames(FrameStore, Protocol):
+    """A store that looks frames up apart from reading them: those of several batches at once, in as many steps."""
+
+    def locate(self, frame_ids: FrameIds) -> LocatedFrames:
+        """Look frames up, in request order. Raises what `rows_of` raises."""
+        ...
+
+    def read_located(self, located: Any, out: Frames | None = None) -> Frames:  # noqa: ANN401 - of this store
+        """`read_frames` of frames that `locate` of this store has found. Raises what it raises."""
+        ...
+
+
 class Feed(Protocol):
     """What a store fetches ahead for one iteration. Threads of the store do it."""
 
@@ -264,10 +290,12 @@ def check_frame_ids(frame_ids: FrameIds, *, num_frames: int) -> npt.NDArray[np.i
         raise ValueError(
             f"frame ids must be a flat sequence of integers, found {ids.dtype} of shape {ids.shape}"
         )
-    if ids.size and not 0 <= ids.min() <= ids.max() < num_frames:  # before the cast, which would wrap
+    as_int64 = ids.astype(np.int64, copy=False)
+    # Negative numbers are large ones in uint64, and uint64 ones that int64 cannot hold become themselves again.
+    if ids.size and as_int64.view(np.uint64).max() >= num_frames:
         outside = (ids < 0) | (ids >= num_frames)
         raise FrameIdError(f"frame id {ids[outside][0]} is outside [0, {num_frames})")
-    return ids.astype(np.int64, copy=False)
+    return as_int64
 
 
 def check_out(out: Frames | None, *, num_frames: int, store: FrameStore) -> Frames:

@@ -103,7 +103,7 @@ class CheckedIndex:
         Raises:
             StoreDamagedError: a row cannot be right (`find_row_problem`), or a file was cut or changed.
         """
-        shard_ids = np.searchsorted(self._shard_ends, ids, side="right")
+        shard_ids = self._shard_ends.searchsorted(ids, side="right")
         rows: FrameRows = self.unchecked_rows(ids).astype(ROW_DTYPE)
         is_sound = self._is_sound[shard_ids]
         if not is_sound.all():

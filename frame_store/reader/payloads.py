@@ -1,7 +1,7 @@
 """Payloads read out of the shards of a cache on a disk: decoded, as they are, or ahead of time."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -93,11 +93,10 @@ class LocalShards:
         codec: PixelCodec,
     ) -> None:
         """Decode frames out of the maps, in the order of ids; a frame that is wanted again is copied."""
-        order = np.argsort(ids, kind="stable")  # disk order, so that cold reads move forward
+        order = ids.argsort(kind="stable")  # disk order, so that cold reads move forward
         in_order = ids[order]
-        is_again = in_order[1:] == in_order[:-1]
-        again = (np.flatnonzero(is_again) + 1).tolist()
-        new = np.delete(order, again) if again else order
+        again = (in_order[1:] == in_order[:-1]).nonzero()[0].tolist()
+        new = np.delete(order, [number + 1 for number in again]) if again else order
         firsts = maps.addresses(ids, rows["shard_id"], rows["byte_offset"])
         # A page of a map that is not in memory is read when it is touched, and the decoder waits for each in turn.
         if self._num_unprobed > 0:
@@ -106,21 +105,24 @@ class LocalShards:
             with suppress(OSError):  # no more files can be opened
                 if not prefetch_payloads(maps.files, new, lambda some: places_of(ids[some], rows[some])):
                     self._num_unprobed = READS_PER_WARM_PROBE - 1
-        memory, starts, ends = maps.memory, firsts.tolist(), (firsts + rows["byte_length"]).tolist()
+        memory, starts, ends = maps.memory, firsts[new].tolist(), (firsts + rows["byte_length"])[new].tolist()
         positions = new.tolist()
-        payloads = [memory[starts[position] : ends[position]] for position in positions]
-        frames = [out[position] for position in positions]
+
+        # Objects are made one at a time: those of a whole batch would have left the CPU's cache when they are used.
+        def payloads() -> Iterator[memoryview]:
+            return map(memory.__getitem__, map(slice, starts, ends))
+
         if self._verifies:
-            for place, payload in zip(places_of(ids[new], rows[new]), payloads, strict=True):
+            for place, payload in zip(places_of(ids[new], rows[new]), payloads(), strict=True):
                 check_crc(maps.files, place, payload)
         try:
-            codec.decode_all(payloads, frames)
+            codec.decode_all(payloads(), map(out.__getitem__, positions))
         except ValueError:
             places = places_of(ids[new], rows[new])
-            for place, payload, frame in zip(places, payloads, frames, strict=True):
-                _decode_one(maps.files, place, payload, frame, codec)
+            for place, payload, position in zip(places, payloads(), positions, strict=True):
+                _decode_one(maps.files, place, payload, out[position], codec)
         for number in again:
-            out[order[number]] = out[order[number - 1]]
+            out[order[number + 1]] = out[order[number]]
 
     @staticmethod
     def _check_all(files: ShardFiles, ids: npt.NDArray[np.int64], rows: FrameRows, out: Frames) -> None:

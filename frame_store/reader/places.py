@@ -21,6 +21,19 @@ class Place(NamedTuple):
     crc32c: int
 
 
+class LocatedFrames(NamedTuple):
+    """Frames that a store has looked up; see `frame_store.protocol.LocatesFrames`."""
+
+    ids: npt.NDArray[np.int64]
+    rows: FrameRows
+    found_in: object
+    """The index that has these rows: payloads are read where they say, which another store must not do."""
+
+    def part(self, first: int, end: int) -> "LocatedFrames":
+        """The frames at `first`, ..., `end` - 1."""
+        return LocatedFrames(self.ids[first:end], self.rows[first:end], self.found_in)
+
+
 def places_of(ids: npt.NDArray[np.int64], rows: FrameRows) -> list[Place]:
     """The places of frames, whose rows of the index are `rows`."""
     columns = (rows[name].tolist() for name in ("shard_id", "byte_offset", "byte_length", "crc32c"))

@@ -119,7 +119,11 @@ class CpuReader:
     def read(self, request: BatchRequest, *, epoch: int) -> ReadBatch:
         """See `BatchReader`."""
         pixels = self.lend_pixels(request.cache_ids.size)
-        rows = self._sources.read(request.cache_ids.reshape(-1), [part.numpy() for part in pixels.parts])
+        rows = self._sources.read(
+            request.cache_ids.reshape(-1),
+            [part.numpy() for part in pixels.parts],
+            located=None if request.located is None else request.located(),
+        )
         return self._complete(request, pixels, rows, epoch=epoch)
 
     def lend_pixels(self, num_frames: int) -> Parts:

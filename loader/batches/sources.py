@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from frame_store.cameras import AlignedStore, stores_of_cameras
-from frame_store.protocol import FrameRows, Frames, FrameStore
+from frame_store.protocol import FrameRows, Frames, FrameStore, LocatedFrames, LocatesFrames
 from frame_store.shared import counted, flag
 from frame_store.views import base_of
 from loader.augment import Augment, Augmentation, augmented_frames, checked_augment, require_augments
@@ -101,8 +101,16 @@ class FrameSources:
         """Bytes of one frame of every source, as they are read."""
         return sum(int(np.prod(source.frame_shape)) * source.dtype.itemsize for source in self.sources)
 
-    def read(self, cache_ids: Int64s, outs: Sequence[Frames]) -> FrameRows:
-        """The frames with these ids of the base, shape (B,), into a buffer (B, H, W, C) a source; and their rows."""
+    def read(
+        self, cache_ids: Int64s, outs: Sequence[Frames], *, located: LocatedFrames | None = None
+    ) -> FrameRows:
+        """The frames with these ids of the base, shape (B,), into a buffer (B, H, W, C) a source; and their rows.
+
+        `located` are the same frames, where the base has looked them up.
+        """
+        if located is not None:
+            cast("LocatesFrames", self.base).read_located(located, outs[0])  # it has no cameras: one source
+            return located.rows
         if self.gives_rows and len(self.sources) == 1:
             return self.sources[0].store.read_frames_and_rows(cache_ids, out=outs[0])[1]
         others = list(zip(self.sources, outs, strict=True))

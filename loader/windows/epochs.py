@@ -16,6 +16,7 @@ from loader.sampling import (
     plan_epochs,
 )
 from loader.sampling.orders import Int64s
+from loader.windows.located import located_together
 from loader.windows.request import BatchRequest
 from loader.windows.spec import window_spec
 from loader.windows.whole import WholeWindows, anchors_with_whole_windows
@@ -89,7 +90,8 @@ class WindowedEpochs:
 
     def requests(self, epoch: int, *, first_position: int = 0) -> Iterator[BatchRequest]:
         """The request of each batch of `epoch` from `first_position` on."""
-        return map(self.windows.request, self.frame_ids(epoch, first_position=first_position))
+        made = map(self.windows.request, self.frame_ids(epoch, first_position=first_position))
+        return located_together(made, self.windows.base, frames_per_batch=self.frames_per_batch)
 
     def requests_to_come(
         self, epoch: int, position: int, *, next_epochs: bool

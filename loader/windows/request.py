@@ -1,12 +1,13 @@
 """What a batch reads: frames of the base, and rows of columns, around each anchor."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from frame_store.protocol import LocatedFrames
 from loader.sampling.orders import Int64s
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
@@ -37,6 +38,9 @@ class BatchRequest:
     `anchor_rows`, columns of videos at `video_ids`."""
     column_is_pad: Mapping[str, Bools] = field(default_factory=dict)
     """Which of these rows stand for one beyond an end of the video: shape (B, K)."""
+    located: Callable[[], LocatedFrames | None] | None = None
+    """Gives the frames of `cache_ids` as the base has looked them up, together with those of other batches. None where
+    nobody has, or it could not: the reader looks them up. See `loader.windows.located`."""
 
     def __len__(self) -> int:
         """B."""

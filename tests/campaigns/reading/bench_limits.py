@@ -65,8 +65,8 @@ class Repeated(CacheStore):
     def shard_sizes(self) -> Any:
         return np.tile(super().shard_sizes, self._times)
 
-    def _read(self, frame_ids: Any, out: Any) -> Any:
-        return super()._read(frame_ids % self._num_frames, out)
+    def locate(self, frame_ids: Any) -> Any:
+        return super().locate(frame_ids % self._num_frames)
 
     def prefetch(self, frame_ids: Any) -> bool:
         return super().prefetch(frame_ids % self._num_frames)

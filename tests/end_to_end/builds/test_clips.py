@@ -152,10 +152,13 @@ def test_a_frame_that_several_windows_of_a_batch_show_is_decoded_once(
     store = frame_store.open_store(tmp_path / "cache")
     decoded = []
     decode_all = store._codec.decode_all
-    spy = SimpleNamespace(
-        decode_all=lambda payloads, outs: (decoded.extend(map(bytes, payloads)), decode_all(payloads, outs))
-    )
-    monkeypatch.setattr(store, "_codec", spy)
+
+    def spy(payloads, outs):
+        noted = list(payloads)
+        decoded.extend(map(bytes, noted))
+        decode_all(noted, outs)
+
+    monkeypatch.setattr(store, "_codec", SimpleNamespace(decode_all=spy))
     loader = FrameLoader(store, num_threads=1, next_epoch=False, **{**WINDOWS, "sampling": "sequential"})
     num_shown = num_different = 0
     for batch in loader:
