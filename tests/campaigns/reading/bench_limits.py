@@ -11,6 +11,7 @@ within rounds, with the lowest and the highest one. Limits:
     one buffer        the bare decoder on two threads, from bytes in memory into one buffer a thread
     in place          the same into six batches in turn, which is what a loader needs
     one long epoch    the short cache, `iid`, in epochs of 1,000 batches
+    batches of 128    raw frames; "looked up alone" are batches of 16 whose frames are looked up batch by batch
 """
 
 import argparse
@@ -48,7 +49,22 @@ GROUPS: dict[str, list[str]] = {
     "jpeg": ["one buffer", "in place", "ours"],
     "zstd": ["one buffer", "in place", "ours"],
     "short": ["one long epoch", "epochs of its own", "begun anew"],
+    "small": ["batches of 128", "batches of 16", "looked up alone"],
 }
+
+
+FILES = {"raw": ["raw.npy", "tar/**/*", "zarr/**/*"], "small": ["tar/**/*"]}
+"""What a group reads, where it is not the cache of its name."""
+
+
+class LookedUpAlone(CacheStore):
+    """A cache that looks frames up where it reads them, so that no loader does it for several batches."""
+
+    locate = None  # type: ignore[assignment]
+
+    def _read(self, frame_ids: Any, out: Any) -> Any:
+        located = super().locate(frame_ids)
+        return self.read_located(located, out), located.rows
 
 
 class Repeated(CacheStore):
@@ -104,22 +120,26 @@ def prepare(videos: Path, short: Path, folder: Path) -> None:
 
 
 def run(group: str, options: argparse.Namespace) -> None:
-    for pattern in ["raw.npy", "tar/**/*", "zarr/**/*"] if group == "raw" else [f"{group}/**/*"]:
+    for pattern in FILES.get(group, [f"{group}/**/*"]):
         read_all(options.folder, pattern)
     rates = rates_of(group, options.folder)
     for rate in rates.values():
         rate(0.5)  # maps and memory
     found: dict[str, list[float]] = {name: [] for name in rates}
+    busy: dict[str, list[float]] = {name: [] for name in rates}
     for number in range(options.rounds):
         for name in [*rates][:: -1 if number % 2 else 1]:
             time.sleep(REST_SECONDS)
+            began, cpu_began = time.perf_counter(), time.process_time()
             found[name].append(rates[name](options.seconds))
+            busy[name].append((time.process_time() - cpu_began) / (time.perf_counter() - began))
     first = found[GROUPS[group][0]]
     for name, some in found.items():
         ratios = [one / limit for one, limit in zip(some, first, strict=True)]
         print(
             f"{group:6} {name:20} {statistics.median(some):9,.0f} frames/s, {statistics.median(ratios):.3f} of "
-            f"{GROUPS[group][0]} ({min(ratios):.3f} to {max(ratios):.3f})",
+            f"{GROUPS[group][0]} ({min(ratios):.3f} to {max(ratios):.3f}), "
+            f"{statistics.median(busy[name]):.2f} CPUs busy",
             flush=True,
         )
 
@@ -151,6 +171,12 @@ def rates_of(group: str, folder: Path) -> dict[str, Rate]:
             "epochs of its own": loading(store, sampling="iid"),
             "begun anew": loading(store, sampling="iid", next_epoch=False),
         }
+    if group == "small":
+        return {
+            "batches of 128": loading(CacheStore(folder / "tar")),
+            "batches of 16": loading(CacheStore(folder / "tar"), batch_size=16),
+            "looked up alone": loading(LookedUpAlone(folder / "tar"), batch_size=16),
+        }
     store = CacheStore(folder / group)
     return {
         "one buffer": lambda seconds: in_threads(decoding(store, 1), seconds),
@@ -160,9 +186,9 @@ def rates_of(group: str, folder: Path) -> dict[str, Rate]:
     }
 
 
-def loading(store: CacheStore, **options: Any) -> Rate:
+def loading(store: CacheStore, batch_size: int = BATCH_SIZE, **options: Any) -> Rate:
     """Whole epochs one after the other; each call goes on where the last one stopped."""
-    loader = FrameLoader(store, batch_size=BATCH_SIZE, remainder="drop", **options)
+    loader = FrameLoader(store, batch_size=batch_size, remainder="drop", **options)
 
     def forever() -> Iterator[int]:
         while True:
