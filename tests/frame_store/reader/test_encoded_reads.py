@@ -5,11 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import frame_store
 from frame_store.codec import make_codec
 from frame_store.errors import FrameIdError, StoreDamagedError
-from frame_store.protocol import HoldsEncodedFrames
+from frame_store.protocol import HoldsEncodedFrames, check_frame_ids
 from tests.support.caches.golden_stores import GOLDEN_ENCODINGS, golden_frames, write_store
 from tests.support.caches.tree import generation_folder
 
@@ -90,6 +92,20 @@ def test_a_shard_that_ends_while_it_is_read_is_named(path, monkeypatch):
 def test_ids_outside_are_refused(path, frame_id):
     with pytest.raises(FrameIdError, match=f"frame id {frame_id} is outside"):
         frame_store.open_store(path).read_encoded([frame_id])
+
+
+@given(data=st.data(), dtype=st.sampled_from(["i1", "u1", "i4", "u4", "<i8", ">i8", "u8", ">u8"]))
+def test_ids_of_any_integers_are_checked_by_their_value(data, dtype):
+    limits = np.iinfo(dtype)
+    ids = data.draw(st.lists(st.integers(int(limits.min), int(limits.max)) | st.integers(0, 12), max_size=4))
+    outside = [number for number in ids if not 0 <= number < 10]
+    if outside:
+        with pytest.raises(FrameIdError, match=rf"frame id {outside[0]} is outside \[0, 10\)"):
+            check_frame_ids(np.array(ids, dtype), num_frames=10)
+    else:
+        checked = check_frame_ids(np.array(ids, dtype), num_frames=10)
+        assert checked.dtype == np.int64
+        assert checked.tolist() == ids
 
 
 def test_an_index_row_that_points_outside_its_shard_is_refused(path):
