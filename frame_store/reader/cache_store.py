@@ -27,7 +27,7 @@ from frame_store.protocol import FrameIds, FrameRows, Frames, check_frame_ids, c
 from frame_store.reader.checked_index import CheckedIndex
 from frame_store.reader.content_orders import ContentOrders
 from frame_store.reader.payloads import LocalShards
-from frame_store.reader.places import LocatedFrames, places_of
+from frame_store.reader.places import IndexedFrames, places_of
 from frame_store.reader.remote import FRAMES_AHEAD, RemoteShards, remote_cache, remote_tree
 from frame_store.reader.source_files import SourceFiles
 from frame_store.reader.store_index import StoreIndex
@@ -310,12 +310,12 @@ class CacheStore(FrameSequence):
         """`read_frames` and `rows_of` with one look into the index. Raises what `read_frames` raises."""
         return self._read(frame_ids, out)
 
-    def locate(self, frame_ids: FrameIds) -> LocatedFrames:
+    def locate(self, frame_ids: FrameIds) -> IndexedFrames:
         """Look frames up, for `read_located`. Their rows are those of the files. Raises as `rows_of`."""
         ids = check_frame_ids(frame_ids, num_frames=len(self))
-        return LocatedFrames(ids, self._index.rows(ids), self._index)
+        return IndexedFrames(ids, self._index.rows(ids), self._index)
 
-    def read_located(self, located: LocatedFrames, out: Frames | None = None) -> Frames:
+    def read_located(self, located: IndexedFrames, out: Frames | None = None) -> Frames:
         """`read_frames` of what `locate` has found. Raises as it does; ValueError for frames of another store."""
         if located.found_in is not self._index:
             raise ValueError("another store has located these frames")

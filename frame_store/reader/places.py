@@ -21,17 +21,17 @@ class Place(NamedTuple):
     crc32c: int
 
 
-class LocatedFrames(NamedTuple):
-    """Frames that a store has looked up; see `frame_store.protocol.LocatesFrames`."""
+class IndexedFrames(NamedTuple):
+    """Frames and their rows of the index: the `LocatedFrames` of a cache (see `frame_store.protocol`)."""
 
     ids: npt.NDArray[np.int64]
     rows: FrameRows
     found_in: object
     """The index that has these rows: payloads are read where they say, which another store must not do."""
 
-    def part(self, first: int, end: int) -> "LocatedFrames":
+    def part(self, first: int, end: int) -> "IndexedFrames":
         """The frames at `first`, ..., `end` - 1."""
-        return LocatedFrames(self.ids[first:end], self.rows[first:end], self.found_in)
+        return IndexedFrames(self.ids[first:end], self.rows[first:end], self.found_in)
 
 
 def places_of(ids: npt.NDArray[np.int64], rows: FrameRows) -> list[Place]:
